@@ -1,1 +1,10 @@
-//! Tenantry
+//! Tenantry: the front door of a multi-tenant SaaS.
+//!
+//! > A tenant is completely there, or it was never there.
+//!
+//! The tour, in reading order: what every slice stands on ([`clock`], [`db`], [`http`]), then the slices from the noun
+//! nobody depends on to the use case that depends on them all.
+
+pub mod clock;
+pub mod db;
+pub mod http;

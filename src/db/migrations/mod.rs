@@ -1,0 +1,141 @@
+//! The schema's versions, and running them when several processes start at once.
+
+mod default_plans;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, sqlx};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, async_trait};
+
+use super::{Db, Location, refusals::from_sqlx};
+
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(PartOne), Box::new(default_plans::DefaultPlans)]
+    }
+}
+
+/// What a migration did.
+#[derive(Debug)]
+pub struct Migrated {
+    /// The versions that were applied or rolled back, in order.
+    pub versions: Vec<String>,
+}
+
+/// Brings the schema up to date. Safe to call from many processes at once: one works, the others wait.
+pub async fn migrate(db: &Db) -> Result<Migrated, DbErr> {
+    let lock = Lock::take(db).await?;
+    let before = pending(db).await?;
+    if !before.is_empty() {
+        Migrator::up(&db.write, None).await?;
+    }
+    lock.release().await?;
+    Ok(Migrated { versions: before })
+}
+
+/// Takes the newest `steps` versions back.
+///
+/// # Errors
+/// A version whose data would be lost is refused by its own `down`.
+pub async fn roll_back(db: &Db, steps: u32) -> Result<Migrated, DbErr> {
+    let lock = Lock::take(db).await?;
+    let applied = Migrator::get_applied_migrations(&db.write).await?;
+    let versions = applied.iter().rev().take(steps as usize).map(|m| m.name().to_owned()).collect();
+    Migrator::down(&db.write, Some(steps)).await?;
+    lock.release().await?;
+    Ok(Migrated { versions })
+}
+
+/// The versions that this binary knows and the database has not applied.
+pub async fn pending(db: &Db) -> Result<Vec<String>, DbErr> {
+    let pending = Migrator::get_pending_migrations(&db.write).await?;
+    Ok(pending.iter().map(|m| m.name().to_owned()).collect())
+}
+
+/// Held while migrating: an advisory lock on PostgreSQL, a lock on a file beside the database on SQLite.
+enum Lock {
+    Postgres(sqlx::pool::PoolConnection<sqlx::Postgres>),
+    File(std::fs::File),
+}
+
+/// Any number that no other use of advisory locks in this database takes.
+const ADVISORY_LOCK: i64 = 0x7e6a_6e74_7279;
+
+impl Lock {
+    async fn take(db: &Db) -> Result<Self, DbErr> {
+        if let Some(pool) = db.postgres() {
+            let mut connection = pool.acquire().await.map_err(from_sqlx)?;
+            sqlx::query("select pg_advisory_lock($1)").bind(ADVISORY_LOCK).execute(&mut *connection).await.map_err(from_sqlx)?;
+            return Ok(Self::Postgres(connection));
+        }
+        let Location::Sqlite(path) = &db.location else {
+            return Err(DbErr::Custom("a database that is neither PostgreSQL nor SQLite".into()));
+        };
+        let path = path.with_extension("migrate-lock");
+        let locked = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
+            let file = std::fs::File::create(path)?;
+            file.lock()?;
+            Ok(file)
+        });
+        let file = locked.await.map_err(|e| DbErr::Custom(e.to_string()))?;
+        file.map(Self::File).map_err(|e| DbErr::Custom(format!("cannot lock the database for migrating: {e}")))
+    }
+
+    async fn release(self) -> Result<(), DbErr> {
+        match self {
+            Self::Postgres(mut connection) => {
+                let unlock = sqlx::query("select pg_advisory_unlock($1)").bind(ADVISORY_LOCK);
+                unlock.execute(&mut *connection).await.map(drop).map_err(from_sqlx)
+            }
+            Self::File(file) => file.unlock().map_err(|e| DbErr::Custom(e.to_string())),
+        }
+    }
+}
+
+struct PartOne;
+
+impl sea_orm_migration::MigrationName for PartOne {
+    fn name(&self) -> &'static str {
+        "0001_part_one"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for PartOne {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        db.execute_unprepared(include_str!("0001_part_one.up.sql")).await?;
+        db.execute_unprepared(append_only(db.get_database_backend())).await.map(drop)
+    }
+
+    /// Only an empty product can go back before its first version.
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        let backend = db.get_database_backend();
+        let tenant = sea_orm::Statement::from_string(backend, "select 1 from tenants limit 1");
+        if db.query_one_raw(tenant).await?.is_some() {
+            return Err(DbErr::Migration("refused: there are tenants, and rolling back would lose them".into()));
+        }
+        db.execute_unprepared(include_str!("0001_part_one.down.sql")).await?;
+        if backend == DbBackend::Postgres {
+            db.execute_unprepared("drop function audit_is_append_only").await?;
+        }
+        Ok(())
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+/// Triggers that hold `audit_events` to being append-only, in the database's own dialect.
+fn append_only(backend: DbBackend) -> &'static str {
+    if backend == DbBackend::Postgres {
+        "create function audit_is_append_only() returns trigger language plpgsql as \
+         $$ begin raise exception 'audit_events is append-only'; end $$;
+         create trigger audit_events_keep before update or delete on audit_events for each row execute function audit_is_append_only();"
+    } else {
+        "create trigger audit_events_keep_update before update on audit_events begin select raise(abort, 'audit_events is append-only'); end;
+         create trigger audit_events_keep_delete before delete on audit_events begin select raise(abort, 'audit_events is append-only'); end;"
+    }
+}

@@ -1,0 +1,5 @@
+//! The HTTP edge that all slices share.
+
+mod problem;
+
+pub use problem::{FieldError, Problem};
