@@ -7,4 +7,7 @@
 
 pub mod clock;
 pub mod db;
+pub mod egress;
 pub mod http;
+pub mod provisioning;
+pub mod webhooks;
