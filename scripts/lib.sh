@@ -10,9 +10,12 @@ die() {
   exit 1
 }
 
-# A new scratch directory. /tmp, because another user (PostgreSQL's) must be able to reach into it.
+# new_scratch NAME: makes a scratch directory that other users can pass through: PostgreSQL's own one lies within.
 new_scratch() {
-  mktemp -d "${TMPDIR:-/tmp}/tenantry-$1.XXXXXX"
+  local made
+  made=$(mktemp -d "${TMPDIR:-/tmp}/tenantry-$1.XXXXXX")
+  chmod 711 "$made"
+  echo "$made"
 }
 
 # Prints a TCP port on 127.0.0.1 that nothing listens on, below the range the kernel hands out itself.

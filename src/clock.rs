@@ -24,6 +24,7 @@ pub struct Clock {
 impl Clock {
     /// The system's time, and random numbers seeded by the operating system.
     pub fn system() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for randomness")]
         Self::with_rng(rand::make_rng())
     }
 
