@@ -30,6 +30,27 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
 }
 
+/// A problem as it is sent, for the API's description.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Names the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// Fit to show to a person.
+    pub detail: String,
+    /// Stable, SCREAMING_SNAKE_CASE.
+    pub code: String,
+    /// The request's id, as in `X-Request-Id`.
+    pub request_id: String,
+    /// On validation only.
+    pub errors: Option<Vec<FieldError>>,
+}
+
 /// One refused field.
 #[derive(Clone, Debug, Serialize, ToSchema, PartialEq, Eq)]
 pub struct FieldError {

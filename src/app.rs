@@ -1,0 +1,71 @@
+//! The running product: what the edges hold, and how its parts are put together.
+
+use std::{ops::Deref, sync::Arc};
+
+use anyhow::Context;
+use axum::Router;
+use secrecy::ExposeSecret;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    db::{self, Db, Location, Wake},
+    http,
+    seal::Sealer,
+};
+
+/// What edges (`api`, `pages`, `jobs`, the command line) work with. Verbs never see it.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The database.
+    pub db: Db,
+    /// Time and chance.
+    pub clock: Clock,
+    /// Wakes the workers after a commit.
+    pub wake: Wake,
+    /// Seals secrets at rest.
+    pub sealer: Sealer,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts the parts together. Connects, but neither migrates nor starts anything.
+    pub async fn new(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let location = match &config.database_url {
+            Some(url) if url.expose_secret().starts_with("sqlite:") => {
+                let path = url.expose_secret().trim_start_matches("sqlite:").trim_start_matches("//");
+                Location::Sqlite(path.into())
+            }
+            Some(url) => Location::Postgres(url.clone()),
+            None => Location::Sqlite(config.data_dir.join("tenantry.db")),
+        };
+        let db = db::connect(&location, config.database_connections).await.context("cannot open the database")?;
+        let sealer = Sealer::new(&config.secret_key, config.secret_key_previous.as_ref());
+        Ok(Self(Arc::new(Parts { config, db, clock, wake: Wake::default(), sealer })))
+    }
+
+    /// Every route, inside the edge.
+    pub fn router(&self) -> Router {
+        let (router, collected) = api().split_for_parts();
+        let document = http::document(collected);
+        http::edge::around(router.merge(http::documentation(&document)), self)
+    }
+}
+
+/// Every JSON route with its description. Slices add theirs here.
+pub fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(http::base())
+}

@@ -1,0 +1,156 @@
+//! Billing: what a tenant's subscription, credits, payment method and first invoice are when it signs up.
+//!
+//! [`open`] writes them into the sign-up transaction; [`switch_plan`] follows a wizard that changes its mind before provisioning.
+
+pub(crate) mod store;
+
+use chrono::{DateTime, Months, TimeDelta, Utc};
+use sea_orm::{ConnectionTrait, DbErr, DeriveActiveEnum, EnumIter, FromQueryResult};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    clock::Now,
+    db::{Batch, Tx, sql},
+    plans::PlanRow,
+};
+
+/// Where a subscription stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Free until the trial ends.
+    Trialing,
+    /// Paid, or free of charge.
+    Active,
+    /// A payment failed.
+    PastDue,
+    /// Ended, or ending with its period.
+    Canceled,
+    /// Waits for its first bank transfer.
+    PendingPayment,
+    /// Waits for its first checkout.
+    Incomplete,
+    /// A gift of the operator.
+    Complimentary,
+}
+
+/// How a new tenant pays.
+#[derive(Clone, Debug)]
+pub enum Payment {
+    /// Not yet: free plans and trials.
+    None,
+    /// By bank transfer, against an invoice.
+    BankTransfer {
+        /// Where the invoice goes to.
+        address: Option<serde_json::Value>,
+    },
+    /// By a checkout session that starts afterwards.
+    Stripe,
+}
+
+/// A tenant's terms at sign-up.
+pub struct Terms<'a> {
+    /// Whose.
+    pub tenant_id: Uuid,
+    /// The tenant's name, for the invoice.
+    pub tenant_name: &'a str,
+    /// Where invoices go.
+    pub billing_email: &'a str,
+    /// The plan.
+    pub plan: &'a PlanRow,
+    /// How it pays.
+    pub payment: &'a Payment,
+    /// What the operator configured in place of the plan's own trial days.
+    pub trial_days: Option<i64>,
+    /// The invoice's number, drawn by [`next_invoice_number`] where [`Payment::BankTransfer`] needs one.
+    pub invoice_number: Option<String>,
+}
+
+/// What [`open`] wrote.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The subscription's status.
+    pub status: Status,
+    /// When the trial ends, where there is one.
+    pub trial_ends_at: Option<DateTime<Utc>>,
+    /// The balance after the first grant.
+    pub credits: i64,
+}
+
+/// The subscription's status and its trial's end, as the plan and the payment have it.
+pub fn first_status(plan: &PlanRow, payment: &Payment, trial_days: Option<i64>, at: DateTime<Utc>) -> (Status, Option<DateTime<Utc>>) {
+    match payment {
+        Payment::BankTransfer { .. } => (Status::PendingPayment, None),
+        Payment::Stripe => (Status::Incomplete, None),
+        Payment::None if plan.price_amount == 0 => (Status::Active, None),
+        Payment::None => (Status::Trialing, Some(at + TimeDelta::days(trial_days.unwrap_or(plan.trial_days)))),
+    }
+}
+
+/// Writes the subscription, the credit grant with its ledger row and, for a bank transfer, the payment method and the invoice.
+pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
+    let (tenant_id, at, plan) = (terms.tenant_id, now.at, terms.plan);
+    let (status, trial_ends_at) = first_status(plan, terms.payment, terms.trial_days, at);
+    batch.insert(store::subscription::Model {
+        tenant_id,
+        id: now.id(),
+        plan_id: plan.id,
+        status,
+        trial_ends_at,
+        current_period_start: at,
+        current_period_end: Some(trial_ends_at.unwrap_or_else(|| period_end(plan, at))),
+        cancel_at_period_end: false,
+        created_at: at,
+        updated_at: at,
+    });
+    let credits = plan.included_credits;
+    batch.insert(store::credit_balance::Model { tenant_id, balance: credits, updated_at: at });
+    batch.insert(store::credit_transaction::Model {
+        tenant_id,
+        id: now.id(),
+        transaction_type: "grant".into(),
+        amount: credits,
+        balance_after: credits,
+        description: format!("Included with {}", plan.name),
+        metadata: serde_json::json!({"plan": plan.slug}),
+        idempotency_key: "signup".into(),
+        created_at: at,
+    });
+    if let (Payment::BankTransfer { address }, Some(number)) = (terms.payment, &terms.invoice_number) {
+        store::first_invoice(batch, now, terms, address.as_ref(), number);
+    }
+    Opened { status, trial_ends_at, credits }
+}
+
+fn period_end(plan: &PlanRow, start: DateTime<Utc>) -> DateTime<Utc> {
+    let months = if plan.price_interval == "year" { 12 } else { 1 };
+    start.checked_add_months(Months::new(months)).unwrap_or(start)
+}
+
+/// Draws the next invoice number. The counter's row stays locked until the transaction ends, so numbers have no gaps.
+pub async fn next_invoice_number(tx: &Tx, now: &Now) -> Result<String, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Drawn {
+        last_number: i64,
+    }
+    let series = now.at.format("INV-%Y").to_string();
+    let draw = "insert into invoice_counters (series, last_number) values ($1, 1) \
+                on conflict (series) do update set last_number = invoice_counters.last_number + 1 returning last_number";
+    let drawn = Drawn::find_by_statement(sql(tx, draw, [series.as_str().into()])).one(tx).await?;
+    let number = drawn.map_or(1, |drawn| drawn.last_number);
+    Ok(format!("{series}-{number:06}"))
+}
+
+/// Puts a tenant that is not provisioned yet on another plan: subscription, trial, and the grant's difference in the ledger.
+pub async fn switch_plan(tx: &Tx, now: &Now, tenant_id: Uuid, plan: &PlanRow, trial_days: Option<i64>) -> Result<(), DbErr> {
+    let (status, trial_ends_at) = first_status(plan, &Payment::None, trial_days, now.at);
+    let update = "update subscriptions set plan_id = $2, status = $3, trial_ends_at = $4, current_period_start = $5, \
+                  current_period_end = $6, updated_at = $5 where tenant_id = $1";
+    let end = trial_ends_at.unwrap_or_else(|| period_end(plan, now.at));
+    let values = [tenant_id.into(), plan.id.into(), status.into(), trial_ends_at.into(), now.at.into(), end.into()];
+    tx.execute_raw(sql(tx, update, values)).await?;
+    store::adjust_grant(tx, now, tenant_id, plan).await
+}

@@ -1,0 +1,121 @@
+//! What every request passes on its way in and every answer on its way out: request id, log line, metrics, panics, the time limit,
+//! problems written out, security headers.
+
+use std::{any::Any, net::SocketAddr, time::Instant};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tracing::Instrument;
+
+use super::{Problem, headers};
+use crate::app::App;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The request's id: the caller's `X-Request-Id` where it is usable, else a new one.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// Puts the edge around all routes.
+pub fn around(router: Router<App>, app: &App) -> Router {
+    router
+        .fallback(|| async { Problem::not_found() })
+        .layer(DefaultBodyLimit::max(app.config.http.body_limit))
+        .layer(from_fn_with_state(app.clone(), in_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(cors(app))
+        .layer(from_fn_with_state(app.clone(), edge))
+        .with_state(app.clone())
+}
+
+async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let id = RequestId(accepted(&request).unwrap_or_else(|| app.clock.now().id().to_string()));
+    let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let on_operators_host = is_operators(&app, &request);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let span = tracing::info_span!("request", request_id = %id.0, %method, route = %route);
+    request.extensions_mut().insert(id.clone());
+
+    let response = next.run(request).instrument(span.clone()).await;
+    let mut response = written(response, &id);
+    headers::secure(response.headers_mut(), on_operators_host);
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    span.in_scope(|| tracing::info!(feature = "http", status, duration_ms = took.as_secs_f64() * 1e3, peer = peer.map(tracing::field::display), "Request"));
+    crate::telemetry::request(&method, &route, status, took);
+    response
+}
+
+/// A caller's id is taken where it is short and plain, because it is written to logs and headers.
+fn accepted(request: &Request) -> Option<String> {
+    let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    (plain && (1..=128).contains(&id.len())).then(|| id.to_owned())
+}
+
+fn is_operators(app: &App, request: &Request) -> bool {
+    let host = super::host(request.headers(), request.uri());
+    host.is_none_or(|host| app.config.public_url.host_str() == Some(&host) || app.config.base_domain == host)
+}
+
+/// Writes problems out, and turns errors that some layer answered by itself into problems.
+fn written(mut response: Response, id: &RequestId) -> Response {
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| stray(&response));
+    let Some(problem) = problem else { return response };
+    let body = problem.body(&id.0).to_string();
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn stray(response: &Response) -> Option<Problem> {
+    let status = response.status();
+    let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if is_ours || !(status.is_client_error() || status.is_server_error()) {
+        return None;
+    }
+    Some(match status {
+        StatusCode::NOT_FOUND => Problem::not_found(),
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new(status, "METHOD_NOT_ALLOWED", "This address does not take that method."),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "PAYLOAD_TOO_LARGE", "The body is larger than this server reads."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(status, "UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json."),
+        status if status.is_client_error() => Problem::new(status, "MALFORMED_REQUEST", "The request could not be understood."),
+        status => Problem::new(status, "INTERNAL", "Something went wrong on our side."),
+    })
+}
+
+/// Whoever waits longer than this has gone away; what was not committed by then never happened.
+async fn in_time(State(app): State<App>, request: Request, next: Next) -> Response {
+    let answered = tokio::time::timeout(app.config.http.request_timeout, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        tracing::error!("Request took too long and was given up");
+        Problem::unavailable().into_response()
+    })
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    tracing::error!(panic = message.unwrap_or_default(), "Request panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side.").into_response()
+}
+
+fn cors(app: &App) -> CorsLayer {
+    let origins: Vec<HeaderValue> = app.config.http.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key"), HeaderName::from_static("last-event-id"), REQUEST_ID])
+        .expose_headers([REQUEST_ID, header::RETRY_AFTER, HeaderName::from_static("idempotent-replayed")])
+}

@@ -1,0 +1,39 @@
+//! Feature flags: the platform-wide defaults, among them the kill switch.
+
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    clock::Now,
+    db::{Tx, sql},
+};
+
+/// The kill switch: off closes every public sign-up door.
+pub const SIGNUP_ENABLED: &str = "signup_enabled";
+
+/// A flag and its default.
+#[derive(Clone, Debug, FromQueryResult, Serialize, ToSchema)]
+pub struct Flag {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// Whether it is on where nothing overrides it.
+    pub enabled: bool,
+}
+
+/// All flags by name.
+pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<Flag>, DbErr> {
+    Flag::find_by_statement(sql(db, "select name, description, enabled from feature_flags order by name", [])).all(db).await
+}
+
+/// Switches a flag. `None` where there is none of that name. The kill switch is made anew where its row was lost.
+pub async fn set(tx: &Tx, now: &Now, name: &str, enabled: bool) -> Result<Option<Flag>, DbErr> {
+    let update = "update feature_flags set enabled = $2, updated_at = $3 where name = $1 returning name, description, enabled";
+    let insert = "insert into feature_flags (name, enabled, updated_at, description) \
+                  values ($1, $2, $3, 'The kill switch: off closes every public sign-up door') \
+                  on conflict (name) do update set enabled = excluded.enabled, updated_at = excluded.updated_at returning name, description, enabled";
+    let text = if name == SIGNUP_ENABLED { insert } else { update };
+    Flag::find_by_statement(sql(tx, text, [name.into(), enabled.into(), now.at.into()])).one(tx).await
+}

@@ -1,0 +1,47 @@
+//! Plans: what is sold, as data.
+//!
+//! A plan has a price, limits, feature defaults and a blueprint (what a new tenant of it gets). The operator changes plans
+//! in the database or through the admin API; nothing of them is written into code but the defaults of a new installation.
+
+pub mod api;
+pub mod flags;
+pub(crate) mod store;
+
+use serde::{Deserialize, Serialize};
+pub use store::{Features, Limits, PlanRow, all, by_slug};
+use utoipa::ToSchema;
+
+/// An amount of money.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Money {
+    /// Minor units of the currency.
+    pub amount: i64,
+    /// ISO 4217.
+    #[schema(example = "USD")]
+    pub currency: String,
+}
+
+/// A plan as it is shown.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PlanView {
+    /// Names it, for ever.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// Whom it is for.
+    pub description: String,
+    /// What one interval costs.
+    pub price: Money,
+    /// `month` or `year`.
+    pub interval: String,
+    /// Credits granted with it.
+    pub included_credits: i64,
+    /// Days of trial; 0 is none.
+    pub trial_days: i64,
+    /// How many of what; 0 is unlimited.
+    pub limits: Limits,
+    /// What is switched on.
+    pub features: Features,
+    /// Sold by people rather than by itself.
+    pub contact_sales: bool,
+}

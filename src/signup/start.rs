@@ -1,0 +1,165 @@
+//! Step 1 of the wizard: what was asked for is read, looked up, and becomes a tenant in one transaction.
+
+use axum::http::StatusCode;
+use secrecy::SecretString;
+
+use super::{
+    Error, LookedUp, Means, NewTenant, Owner,
+    api::{Start, Started, UserView},
+    look_up, provision_tenant,
+    wizard::{self, Next},
+};
+use crate::{
+    app::App,
+    audit,
+    billing::Payment,
+    http::{FieldError, Once, Reply},
+    identity::{email::Email, passwords, signup_token},
+    provisioning,
+    tenants::{
+        self, Door, TenantView,
+        slugs::{self, Slug},
+    },
+};
+
+/// A request that reads well.
+pub struct Signup {
+    /// The owner's address.
+    pub email: Email,
+    /// The slug asked for, or the one that the name leads to.
+    pub slug: Slug,
+    slug_is_explicit: bool,
+    tenant_name: String,
+    name: Option<String>,
+    password: SecretString,
+    plan: String,
+}
+
+/// What the configuration says about new tenants.
+pub fn means(app: &App) -> Means<'_> {
+    Means { post: &app.post, dry_run: app.config.provision.dry_run, trial_days: app.config.billing.trial_days }
+}
+
+/// Refuses where nobody may serve themselves.
+pub fn doors_open(app: &App) -> Result<(), Error> {
+    if app.config.signup.self_serve_enabled { Ok(()) } else { Err(Error::SelfServeDisabled) }
+}
+
+/// Text that has to be there, within `max` characters and without control characters.
+pub fn line(field: &str, value: &str, max: usize) -> Result<String, FieldError> {
+    let value = value.trim();
+    if value.is_empty() {
+        return Err(FieldError::new(field, "REQUIRED", "This is needed."));
+    }
+    if value.chars().count() > max {
+        return Err(FieldError::new(field, "TOO_LONG", format!("At most {max} characters, please.")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(FieldError::new(field, "INVALID_CHARACTER", "Control characters cannot be used here."));
+    }
+    Ok(value.to_owned())
+}
+
+impl Signup {
+    /// Reads every field, and tells of every one that is refused.
+    pub fn read(app: &App, body: &Start) -> Result<Self, Error> {
+        let mut errors = Vec::new();
+        let mut keep = |error: FieldError| errors.push(error);
+        let email = Email::parse(&body.email).map_err(|e| keep(FieldError::new("email", e.code(), e.to_string()))).ok();
+        let tenant_name = line("tenant_name", &body.tenant_name, 100).map_err(&mut keep).ok();
+        let name = body.name.as_deref().filter(|name| !name.trim().is_empty()).map(|name| line("name", name, 100));
+        let name = name.transpose().map_err(&mut keep).ok().flatten();
+        let slug = match &body.slug {
+            Some(slug) => Slug::parse(slug).map_err(|e| keep(FieldError::new("slug", e.code(), e.to_string()))).ok(),
+            None => tenant_name.as_deref().map(slugs::derive),
+        };
+        let inputs: Vec<&str> = [email.as_ref().map(Email::as_str), tenant_name.as_deref(), name.as_deref()].into_iter().flatten().collect();
+        if let Err(error) = passwords::check(&body.password, &app.config.password, &inputs) {
+            keep(error);
+        }
+        match (email, slug, tenant_name) {
+            (Some(email), Some(slug), Some(tenant_name)) if errors.is_empty() => Ok(Self {
+                email,
+                slug,
+                slug_is_explicit: body.slug.is_some(),
+                tenant_name,
+                name,
+                password: body.password.clone(),
+                plan: body.plan.clone().unwrap_or_else(|| "starter".into()),
+            }),
+            _ => Err(Error::Invalid(errors)),
+        }
+    }
+}
+
+/// Makes the tenant, or resumes the sign-up that its owner has not finished.
+pub async fn start(app: &App, once: &Once<'_>, signup: Signup, request_id: String) -> Result<Reply, Error> {
+    let found = look_up(app.db.read(), &signup.plan, signup.email.as_str(), &signup.slug).await?;
+    if !found.signup_enabled.unwrap_or(app.config.signup.fail_open) {
+        return Err(Error::SignupsDisabled);
+    }
+    if found.user.is_some() {
+        return resume(app, &signup, found).await;
+    }
+    let plan = found.self_serve_plan()?.clone();
+    let slug = found.slug_for(&signup.slug, signup.slug_is_explicit, &app.clock.now())?;
+    let password_hash = Some(app.hasher.hash(signup.password, app.clock.now().bytes()).await?);
+    let new = NewTenant {
+        door: Door::Wizard,
+        name: signup.tenant_name,
+        slug,
+        owner: Owner { email: signup.email, name: signup.name, password_hash, email_verified: false, role_at_signup: None },
+        plan,
+        payment: Payment::None,
+        billing_email: None,
+        session: None,
+        actor: audit::Actor::System,
+        request_id: Some(request_id),
+    };
+    let now = app.clock.now();
+    let tx = app.db.begin().await.map_err(|source| Error::failed("begin", source))?;
+    let made = provision_tenant(&tx, &now, &means(app), new).await?;
+    let user = UserView { id: made.user_id, email: made.email.as_str().to_owned() };
+    let reply = Reply::new(StatusCode::CREATED, &started(app, made.tenant, user, Next::Brand));
+    let reply = once.commit(tx, &now, reply).await?;
+    metrics::counter!("tenantry_signups_total", "door" => Door::Wizard.as_str(), "outcome" => "created").increment(1);
+    Ok(reply)
+}
+
+/// Somebody has the address. If it is they, and their sign-up is unfinished, it goes on.
+async fn resume(app: &App, signup: &Signup, found: LookedUp) -> Result<Reply, Error> {
+    let Some(user) = found.user else { return Err(Error::EmailTaken) };
+    let (Some(hash), Some(tenant_id)) = (user.password_hash, user.unfinished_tenant) else { return Err(Error::EmailTaken) };
+    if !app.hasher.verify(signup.password.clone(), hash).await? {
+        return Err(Error::EmailTaken);
+    }
+    let tenant = tenants::by_id(app.db.read(), tenant_id).await?.ok_or(Error::EmailTaken)?;
+    let queued = provisioning::current(app.db.read(), tenant_id).await?.is_some_and(|run| run.queued_at.is_some());
+    let next = wizard::next(&tenant, queued);
+    let user = UserView { id: user.id, email: signup.email.as_str().to_owned() };
+    Ok(Reply::new(StatusCode::OK, &started(app, tenant.view(), user, next)))
+}
+
+fn started(app: &App, tenant: TenantView, user: UserView, next: Next) -> Started {
+    let ttl = app.config.signup.token_ttl;
+    let (token, expires_at) = signup_token::issue(&app.keys, &app.clock.now(), ttl, user.id, tenant.id);
+    Started { token, expires_at, tenant, user, next }
+}
+
+impl LookedUp {
+    /// The plan, if anybody may have it by themselves.
+    pub fn self_serve_plan(&self) -> Result<&crate::plans::PlanRow, Error> {
+        let unknown = || Error::Invalid(vec![FieldError::new("plan", "UNKNOWN_PLAN", "There is no such plan.")]);
+        let plan = self.plan.as_ref().filter(|plan| plan.is_public).ok_or_else(unknown)?;
+        if plan.contact_sales { Err(Error::PlanNotSelfServe) } else { Ok(plan) }
+    }
+
+    /// The slug asked for, if it is free; else the first free one that the name leads to.
+    pub fn slug_for(&self, slug: &Slug, is_explicit: bool, now: &crate::clock::Now) -> Result<Slug, Error> {
+        if is_explicit && self.taken.contains(slug.as_str()) {
+            let free = slug.following().filter(|slug| !self.taken.contains(slug.as_str()));
+            return Err(Error::SlugTaken(free.take(3).collect()));
+        }
+        Ok(self.free_slug(slug).unwrap_or_else(|| slug.with_suffix(&format!("{:04x}", u16::from_be_bytes(now.bytes())))))
+    }
+}

@@ -1,0 +1,154 @@
+//! Logs and metrics.
+//!
+//! A log line is one JSON object: `{ts, level, feature, msg, …}` with lower-case levels and the fields of the event and of the
+//! spans around it, flat. Metrics are named `tenantry_*`.
+
+use std::{fmt, sync::OnceLock, time::Duration};
+
+use axum::http::Method;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde_json::{Map, Value};
+use tracing::{Event, Subscriber, field::Visit, span};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, format::Writer},
+    layer::{Context, SubscriberExt},
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+use crate::{clock::Clock, config::LogFormat};
+
+/// Starts logging to standard error. `RUST_LOG` chooses what; information and above where it is unset.
+pub fn log(format: LogFormat, clock: Clock) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,sea_orm_migration=warn"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match format {
+        LogFormat::Json => {
+            let lines = tracing_subscriber::fmt::layer().event_format(JsonLines { clock }).with_writer(std::io::stderr);
+            registry.with(SpanFields).with(lines).try_init()
+        }
+        LogFormat::Pretty => registry.with(tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init(),
+    };
+    // Already started, by a test in the same process: its subscriber stays.
+    drop(started);
+}
+
+/// Remembers a span's fields as JSON, for the lines inside it.
+struct SpanFields;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanFields {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &tracing::field::Field, value: f64) {
+        // Milliseconds to the microsecond are enough for a log.
+        self.0.insert(field.name().to_owned(), ((value * 1000.0).round() / 1000.0).into());
+    }
+
+    fn record_i64(&mut self, field: &tracing::field::Field, value: i64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &tracing::field::Field, value: bool) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+    }
+}
+
+struct JsonLines {
+    clock: Clock,
+}
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Map::new();
+        line.insert("ts".into(), self.clock.now().at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true).into());
+        line.insert("level".into(), event.metadata().level().as_str().to_ascii_lowercase().into());
+        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
+            let extensions = span.extensions();
+            debug_assert!(extensions.get::<FormattedFields<N>>().is_some());
+            if let Some(fields) = extensions.get::<Fields>() {
+                line.extend(fields.0.clone());
+            }
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if let Some(message) = fields.0.remove("message") {
+            line.insert("msg".into(), message);
+        }
+        line.extend(fields.0);
+        line.entry("feature").or_insert_with(|| event.metadata().target().into());
+        writeln!(writer, "{}", Value::Object(line))
+    }
+}
+
+static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Seconds; from a millisecond to a minute.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// The process's metrics, started at the first call.
+///
+/// # Panics
+/// Where somebody else has installed another recorder in this process.
+pub fn metrics() -> &'static PrometheusHandle {
+    RECORDER.get_or_init(|| {
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS);
+        let handle = builder.and_then(|builder| builder.install_recorder()).expect("the only recorder of this process");
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    metrics::describe_counter!("tenantry_http_requests_total", "Requests by method, route and status");
+    metrics::describe_histogram!("tenantry_http_request_seconds", "Time to answer, by route");
+    metrics::describe_counter!("tenantry_signups_total", "Sign-ups by door and outcome");
+    metrics::describe_counter!("tenantry_provision_runs_total", "Runs that ended, by outcome");
+    metrics::describe_histogram!("tenantry_provision_run_seconds", "From a run's first start to its end");
+    metrics::describe_histogram!("tenantry_provision_wait_seconds", "From a run's commit to its first start");
+    metrics::describe_counter!("tenantry_late_writes_refused_total", "Writes of workers that had lost their lease");
+    metrics::describe_gauge!("tenantry_queue_depth", "Work that is due or waiting, by queue");
+    metrics::describe_gauge!("tenantry_invariant_violations", "What doctor counts, by invariant; all must be 0");
+}
+
+/// Counts a request.
+pub fn request(method: &Method, route: &str, status: u16, took: Duration) {
+    let labels = [("method", method.as_str().to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
+    metrics::counter!("tenantry_http_requests_total", &labels).increment(1);
+    metrics::histogram!("tenantry_http_request_seconds", "route" => route.to_owned()).record(took.as_secs_f64());
+}
