@@ -21,14 +21,17 @@ use crate::{clock::Clock, config::LogFormat};
 
 /// Starts logging to standard error. `RUST_LOG` chooses what; information and above where it is unset.
 pub fn log(format: LogFormat, clock: Clock) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,sea_orm_migration=warn"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,sea_orm_migration=warn"));
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Json => {
             let lines = tracing_subscriber::fmt::layer().event_format(JsonLines { clock }).with_writer(std::io::stderr);
             registry.with(SpanFields).with(lines).try_init()
         }
-        LogFormat::Pretty => registry.with(tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Pretty => {
+            registry.with(tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init()
+        }
     };
     // Already started, by a test in the same process: its subscriber stays.
     drop(started);

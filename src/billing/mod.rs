@@ -81,7 +81,12 @@ pub struct Opened {
 }
 
 /// The subscription's status and its trial's end, as the plan and the payment have it.
-pub fn first_status(plan: &PlanRow, payment: &Payment, trial_days: Option<i64>, at: DateTime<Utc>) -> (Status, Option<DateTime<Utc>>) {
+pub fn first_status(
+    plan: &PlanRow,
+    payment: &Payment,
+    trial_days: Option<i64>,
+    at: DateTime<Utc>,
+) -> (Status, Option<DateTime<Utc>>) {
     match payment {
         Payment::BankTransfer { .. } => (Status::PendingPayment, None),
         Payment::Stripe => (Status::Incomplete, None),
@@ -145,7 +150,13 @@ pub async fn next_invoice_number(tx: &Tx, now: &Now) -> Result<String, DbErr> {
 }
 
 /// Puts a tenant that is not provisioned yet on another plan: subscription, trial, and the grant's difference in the ledger.
-pub async fn switch_plan(tx: &Tx, now: &Now, tenant_id: Uuid, plan: &PlanRow, trial_days: Option<i64>) -> Result<(), DbErr> {
+pub async fn switch_plan(
+    tx: &Tx,
+    now: &Now,
+    tenant_id: Uuid,
+    plan: &PlanRow,
+    trial_days: Option<i64>,
+) -> Result<(), DbErr> {
     let (status, trial_ends_at) = first_status(plan, &Payment::None, trial_days, now.at);
     let update = "update subscriptions set plan_id = $2, status = $3, trial_ends_at = $4, current_period_start = $5, \
                   current_period_end = $6, updated_at = $5 where tenant_id = $1";

@@ -146,9 +146,21 @@ pub(crate) mod invoice_line {
 const DUE_AFTER: TimeDelta = TimeDelta::days(14);
 
 /// The payment method and the open invoice of a tenant that pays by bank transfer.
-pub(super) fn first_invoice(batch: &mut Batch, now: &Now, terms: &Terms<'_>, address: Option<&serde_json::Value>, number: &str) {
+pub(super) fn first_invoice(
+    batch: &mut Batch,
+    now: &Now,
+    terms: &Terms<'_>,
+    address: Option<&serde_json::Value>,
+    number: &str,
+) {
     let (tenant_id, plan, at) = (terms.tenant_id, terms.plan, now.at);
-    batch.insert(payment_method::Model { tenant_id, id: now.id(), method_type: "bank_transfer".into(), is_default: true, created_at: at });
+    batch.insert(payment_method::Model {
+        tenant_id,
+        id: now.id(),
+        method_type: "bank_transfer".into(),
+        is_default: true,
+        created_at: at,
+    });
     let id = now.id();
     batch.insert(invoice::Model {
         tenant_id,

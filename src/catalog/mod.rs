@@ -41,16 +41,17 @@ pub fn seed(batch: &mut Batch, now: &Now, tenant_id: Uuid, currency: &str) {
     let segment_id = now.id();
     let (name, created_at) = ("Packages".to_owned(), now.at);
     batch.insert(store::segment::Model { tenant_id, id: segment_id, name, position: 1, created_at });
-    let packages = (1..).zip(FIRST_PACKAGES).map(|(position, (name, description, price_amount))| store::package::Model {
-        tenant_id,
-        id: now.id(),
-        segment_id,
-        name: name.to_owned(),
-        description: description.to_owned(),
-        price_amount,
-        price_currency: currency.to_owned(),
-        position,
-        created_at,
-    });
+    let packages =
+        (1..).zip(FIRST_PACKAGES).map(|(position, (name, description, price_amount))| store::package::Model {
+            tenant_id,
+            id: now.id(),
+            segment_id,
+            name: name.to_owned(),
+            description: description.to_owned(),
+            price_amount,
+            price_currency: currency.to_owned(),
+            position,
+            created_at,
+        });
     batch.insert_all(packages);
 }

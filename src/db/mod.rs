@@ -16,8 +16,8 @@ pub use batch::{Batch, BatchError};
 pub use migrations::{Migrated, migrate, pending, roll_back};
 pub use refusals::{Unique, is_unavailable, unique};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, SqlxPostgresConnector,
-    SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait, Value,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    SqlxPostgresConnector, SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait, Value,
     sqlx::{
         ConnectOptions, Connection, PgPool,
         postgres::{PgConnectOptions, PgPoolOptions},
@@ -64,7 +64,8 @@ pub async fn connect(location: &Location, max_connections: u32) -> Result<Db, Db
 
 async fn connect_sqlite(path: PathBuf, location: Location) -> Result<Db, DbErr> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| DbErr::Custom(format!("cannot create {}: {e}", folder.display())))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|e| DbErr::Custom(format!("cannot create {}: {e}", folder.display())))?;
     }
     let options = SqliteConnectOptions::new()
         .filename(&path)
@@ -75,7 +76,13 @@ async fn connect_sqlite(path: PathBuf, location: Location) -> Result<Db, DbErr> 
         .busy_timeout(ACQUIRE_TIMEOUT)
         .statement_cache_capacity(500)
         .disable_statement_logging();
-    let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false).idle_timeout(None).max_lifetime(None);
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
     let write = pool().max_connections(1).connect_with(options.clone()).await.map_err(refusals::from_sqlx)?;
     let read = pool().max_connections(4).min_connections(0).connect_lazy_with(options.pragma("query_only", "on"));
     Ok(Db {
@@ -116,7 +123,9 @@ impl Db {
         match self.backend() {
             DbBackend::Sqlite => {
                 let mode = Some(SqliteTransactionMode::Immediate);
-                self.write.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
+                self.write
+                    .begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() })
+                    .await
             }
             _ => self.write.begin().await,
         }
@@ -166,6 +175,14 @@ pub fn sql<const N: usize>(connection: &impl ConnectionTrait, text: &str, values
 pub fn skip_locked(connection: &impl ConnectionTrait) -> &'static str {
     match connection.get_database_backend() {
         DbBackend::Postgres => " for update skip locked",
+        _ => "",
+    }
+}
+
+/// What a query ends with that holds its rows until the transaction ends, and lets others refer to them. SQLite's one writer holds all.
+pub fn for_update(connection: &impl ConnectionTrait) -> &'static str {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => " for no key update",
         _ => "",
     }
 }

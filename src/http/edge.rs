@@ -52,7 +52,15 @@ async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Respo
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, took) = (response.status().as_u16(), started.elapsed());
-    span.in_scope(|| tracing::info!(feature = "http", status, duration_ms = took.as_secs_f64() * 1e3, peer = peer.map(tracing::field::display), "Request"));
+    span.in_scope(|| {
+        tracing::info!(
+            feature = "http",
+            status,
+            duration_ms = took.as_secs_f64() * 1e3,
+            peer = peer.map(tracing::field::display),
+            "Request"
+        )
+    });
     crate::telemetry::request(&method, &route, status, took);
     response
 }
@@ -82,16 +90,25 @@ fn written(mut response: Response, id: &RequestId) -> Response {
 
 fn stray(response: &Response) -> Option<Problem> {
     let status = response.status();
-    let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let is_ours =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if is_ours || !(status.is_client_error() || status.is_server_error()) {
         return None;
     }
     Some(match status {
         StatusCode::NOT_FOUND => Problem::not_found(),
-        StatusCode::METHOD_NOT_ALLOWED => Problem::new(status, "METHOD_NOT_ALLOWED", "This address does not take that method."),
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "PAYLOAD_TOO_LARGE", "The body is larger than this server reads."),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(status, "UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json."),
-        status if status.is_client_error() => Problem::new(status, "MALFORMED_REQUEST", "The request could not be understood."),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Problem::new(status, "METHOD_NOT_ALLOWED", "This address does not take that method.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "PAYLOAD_TOO_LARGE", "The body is larger than this server reads.")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Problem::new(status, "UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json.")
+        }
+        status if status.is_client_error() => {
+            Problem::new(status, "MALFORMED_REQUEST", "The request could not be understood.")
+        }
         status => Problem::new(status, "INTERNAL", "Something went wrong on our side."),
     })
 }
@@ -106,16 +123,24 @@ async fn in_time(State(app): State<App>, request: Request, next: Next) -> Respon
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    let message =
+        panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     tracing::error!(panic = message.unwrap_or_default(), "Request panicked");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Something went wrong on our side.").into_response()
 }
 
 fn cors(app: &App) -> CorsLayer {
-    let origins: Vec<HeaderValue> = app.config.http.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    let origins: Vec<HeaderValue> =
+        app.config.http.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key"), HeaderName::from_static("last-event-id"), REQUEST_ID])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+            REQUEST_ID,
+        ])
         .expose_headers([REQUEST_ID, header::RETRY_AFTER, HeaderName::from_static("idempotent-replayed")])
 }

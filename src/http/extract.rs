@@ -46,13 +46,18 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The body is larger than this server reads.");
+        return Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "PAYLOAD_TOO_LARGE",
+            "The body is larger than this server reads.",
+        );
     }
     Problem::malformed("The body could not be read.")
 }
 
 fn parse(body: &[u8]) -> Result<Value, Problem> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("The body is not valid JSON: {error}.")))?;
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::malformed(format!("The body is not valid JSON: {error}.")))?;
     if !value.is_object() {
         return Err(Problem::malformed("The body has to be a JSON object."));
     }

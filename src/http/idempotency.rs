@@ -214,7 +214,9 @@ pub enum NotKept {
 impl From<NotKept> for Problem {
     fn from(error: NotKept) -> Self {
         match error {
-            NotKept::InProgress => Self::conflict("IDEMPOTENCY_IN_PROGRESS", "A request with this Idempotency-Key is still running."),
+            NotKept::InProgress => {
+                Self::conflict("IDEMPOTENCY_IN_PROGRESS", "A request with this Idempotency-Key is still running.")
+            }
             NotKept::Database { source, .. } => Self::database(&source),
         }
     }

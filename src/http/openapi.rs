@@ -21,7 +21,10 @@ use crate::app::App;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Tenantry", description = "The front door of a multi-tenant SaaS: sign-up, atomic tenant provisioning, identity."),
+    info(
+        title = "Tenantry",
+        description = "The front door of a multi-tenant SaaS: sign-up, atomic tenant provisioning, identity."
+    ),
     components(schemas(ProblemBody, FieldError))
 )]
 struct Base;
@@ -50,9 +53,15 @@ pub fn document(mut collected: Document) -> Document {
 }
 
 fn add_problems(operation: &mut Operation) {
-    let mut possible = vec![("500", "Something went wrong on our side"), ("503", "The service cannot answer right now")];
+    let mut possible =
+        vec![("500", "Something went wrong on our side"), ("503", "The service cannot answer right now")];
     if operation.request_body.is_some() {
-        possible.extend([("400", "Not JSON, or not an object"), ("413", "Body too large"), ("415", "Body not JSON"), ("422", "A field is refused")]);
+        possible.extend([
+            ("400", "Not JSON, or not an object"),
+            ("413", "Body too large"),
+            ("415", "Body not JSON"),
+            ("422", "A field is refused"),
+        ]);
     }
     if operation.security.is_some() {
         possible.extend([("401", "No valid token"), ("403", "Not allowed")]);
@@ -60,7 +69,9 @@ fn add_problems(operation: &mut Operation) {
     let parameters = operation.parameters.iter().flatten();
     for parameter in parameters {
         match parameter.parameter_in {
-            ParameterIn::Path => possible.extend([("404", "There is nothing here"), ("400", "An address that cannot be read")]),
+            ParameterIn::Path => {
+                possible.extend([("404", "There is nothing here"), ("400", "An address that cannot be read")])
+            }
             ParameterIn::Query => possible.push(("422", "A parameter is refused")),
             _ => {}
         }
@@ -68,7 +79,10 @@ fn add_problems(operation: &mut Operation) {
     let problem = Ref::from_schema_name(ProblemBody::name());
     let content = ContentBuilder::new().schema(Some(problem)).build();
     for (status, description) in possible {
-        let response = ResponseBuilder::new().description(description).content("application/problem+json", content.clone()).build();
+        let response = ResponseBuilder::new()
+            .description(description)
+            .content("application/problem+json", content.clone())
+            .build();
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
     }
 }

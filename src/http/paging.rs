@@ -38,7 +38,11 @@ impl PageQuery {
         let before = match &self.cursor {
             None => Uuid::max(),
             Some(cursor) => read(cursor).ok_or_else(|| {
-                Problem::invalid(vec![FieldError::new("cursor", "INVALID", "This cursor is not one that a list returned.")])
+                Problem::invalid(vec![FieldError::new(
+                    "cursor",
+                    "INVALID",
+                    "This cursor is not one that a list returned.",
+                )])
             })?,
         };
         Ok(Page { limit, before })

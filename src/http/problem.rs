@@ -72,7 +72,14 @@ impl FieldError {
 impl Problem {
     /// Any problem.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), more: serde_json::Map::new(), retry_after: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            more: serde_json::Map::new(),
+            retry_after: None,
+        }
     }
 
     /// 400 `MALFORMED_REQUEST`: not JSON, or not an object.

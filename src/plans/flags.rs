@@ -25,12 +25,15 @@ pub struct Flag {
 
 /// All flags by name.
 pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<Flag>, DbErr> {
-    Flag::find_by_statement(sql(db, "select name, description, enabled from feature_flags order by name", [])).all(db).await
+    Flag::find_by_statement(sql(db, "select name, description, enabled from feature_flags order by name", []))
+        .all(db)
+        .await
 }
 
 /// Switches a flag. `None` where there is none of that name. The kill switch is made anew where its row was lost.
 pub async fn set(tx: &Tx, now: &Now, name: &str, enabled: bool) -> Result<Option<Flag>, DbErr> {
-    let update = "update feature_flags set enabled = $2, updated_at = $3 where name = $1 returning name, description, enabled";
+    let update =
+        "update feature_flags set enabled = $2, updated_at = $3 where name = $1 returning name, description, enabled";
     let insert = "insert into feature_flags (name, enabled, updated_at, description) \
                   values ($1, $2, $3, 'The kill switch: off closes every public sign-up door') \
                   on conflict (name) do update set enabled = excluded.enabled, updated_at = excluded.updated_at returning name, description, enabled";

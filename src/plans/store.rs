@@ -70,8 +70,12 @@ pub async fn by_slug(db: &impl ConnectionTrait, slug: &str) -> Result<Option<Pla
 pub async fn all(db: &impl ConnectionTrait, hidden: bool) -> Result<Vec<PlanView>, DbErr> {
     let query = format!("select {COLUMNS} from plans p where p.is_public or $1 order by p.position, p.slug");
     let plans = PlanRow::find_by_statement(sql(db, &query, [hidden.into()])).all(db).await?;
-    let limits = LimitRow::find_by_statement(sql(db, "select plan_id, name, value from plan_limits", [])).all(db).await?;
-    let features = FeatureRow::find_by_statement(sql(db, "select plan_id, flag, enabled from plan_feature_defaults", [])).all(db).await?;
+    let limits =
+        LimitRow::find_by_statement(sql(db, "select plan_id, name, value from plan_limits", [])).all(db).await?;
+    let features =
+        FeatureRow::find_by_statement(sql(db, "select plan_id, flag, enabled from plan_feature_defaults", []))
+            .all(db)
+            .await?;
     Ok(plans.into_iter().map(|plan| view(plan, &limits, &features)).collect())
 }
 

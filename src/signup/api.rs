@@ -1,6 +1,6 @@
 //! The wizard's JSON edge: `/public/signup/…`.
 
-use axum::{Json, Extension, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -19,12 +19,18 @@ use crate::{
     http::{FieldError, Once, Posted, Problem, Reply, RequestId},
     identity::{SignupReader, SignupToken},
     provisioning::{self, Queued},
-    tenants::{self, Branding, TenantRow, TenantView},
+    tenants::{self, Branding, Door, TenantRow, TenantView},
 };
 
 /// This slice's routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(start)).routes(routes!(brand)).routes(routes!(make)).routes(routes!(confirm)).routes(routes!(finish)).routes(routes!(stand))
+    OpenApiRouter::new()
+        .routes(routes!(start))
+        .routes(routes!(brand))
+        .routes(routes!(make))
+        .routes(routes!(confirm))
+        .routes(routes!(finish))
+        .routes(routes!(stand))
 }
 
 /// Step 1.
@@ -87,15 +93,19 @@ pub struct Started {
         (status = 503, description = "`SIGNUPS_DISABLED`, `SELF_SERVE_DISABLED` or `SERVICE_UNAVAILABLE`")
     ),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")))]
-async fn start(State(app): State<App>, Extension(request_id): Extension<RequestId>, Posted { body, key }: Posted<Start>) -> Result<Reply, Problem> {
+async fn start(
+    State(app): State<App>,
+    Extension(request_id): Extension<RequestId>,
+    Posted { body, key }: Posted<Start>,
+) -> Result<Reply, Problem> {
     start::doors_open(&app)?;
     let once = Once::new(&app, &key, "");
     once.run(async {
-        let signup = Signup::read(&app, &body)?;
-        let (email, slug) = (signup.email.as_str().to_owned(), signup.slug.as_str().to_owned());
-        let done = start::start(&app, &once, signup, request_id.0).await;
+        let signup = Signup::read(&app, &body);
+        let slug = signup.as_ref().map_or_else(|_| String::new(), |signup| signup.slug.to_string());
+        let done = async { start::start(&app, &once, signup?, request_id.0).await }.await;
         done.map_err(|error| {
-            error.log(tenants::Door::Wizard, &email, &slug);
+            error.log(Door::Wizard, &body.email, &slug);
             error.into()
         })
     })
@@ -131,7 +141,11 @@ pub struct Branded {
 /// Chooses how the tenant looks.
 #[utoipa::path(post, path = "/public/signup/brand", tag = "signup", request_body = Brand, security(("signup_token" = [])),
     responses((status = 200, body = Branded), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"), (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
-async fn brand(State(app): State<App>, token: SignupToken, Posted { body, key }: Posted<Brand>) -> Result<Reply, Problem> {
+async fn brand(
+    State(app): State<App>,
+    token: SignupToken,
+    Posted { body, key }: Posted<Brand>,
+) -> Result<Reply, Problem> {
     let branding = read_branding(&body)?;
     let once = Once::new(&app, &key, &token.tenant_id.to_string());
     once.run(async {
@@ -140,7 +154,10 @@ async fn brand(State(app): State<App>, token: SignupToken, Posted { body, key }:
         wizard::brand(&tx, &now, token.tenant_id, &branding).await?;
         let tenant = tenant(&tx, token.tenant_id).await?;
         let queued = provisioning::current(&tx, token.tenant_id).await?.is_some_and(|run| run.queued_at.is_some());
-        let reply = Reply::new(StatusCode::OK, &Branded { success: true, tenant: tenant.view(), next: wizard::next(&tenant, queued) });
+        let reply = Reply::new(
+            StatusCode::OK,
+            &Branded { success: true, tenant: tenant.view(), next: wizard::next(&tenant, queued) },
+        );
         Ok(once.commit(tx, &now, reply).await?)
     })
     .await
@@ -158,9 +175,15 @@ fn read_branding(body: &Brand) -> Result<Branding, Problem> {
     let primary_color = Some(color("primary_color", &body.primary_color));
     let secondary_color = body.secondary_color.as_deref().map(|value| color("secondary_color", value));
     let logo_url = body.logo_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
-    let is_https = |url: &str| url.len() <= 2048 && url::Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.host().is_some());
+    let is_https = |url: &str| {
+        url.len() <= 2048 && url::Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.host().is_some())
+    };
     if logo_url.is_some_and(|url| !is_https(url)) {
-        errors.push(FieldError::new("logo_url", "INVALID_URL", "Give the logo as an https:// address of at most 2048 characters."));
+        errors.push(FieldError::new(
+            "logo_url",
+            "INVALID_URL",
+            "Give the logo as an https:// address of at most 2048 characters.",
+        ));
     }
     if errors.is_empty() {
         Ok(Branding { primary_color, secondary_color, logo_url: logo_url.map(str::to_owned) })
@@ -208,7 +231,11 @@ pub struct Ended {
     responses((status = 202, body = Ended), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"),
         (status = 409, description = "`PROVISION_ALREADY_STARTED` or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 422, description = "`WEBHOOK_NOT_ALLOWED` or `VALIDATION_FAILED`")))]
-async fn make(State(app): State<App>, token: SignupReader, Posted { body, key }: Posted<Make>) -> Result<Reply, Problem> {
+async fn make(
+    State(app): State<App>,
+    token: SignupReader,
+    Posted { body, key }: Posted<Make>,
+) -> Result<Reply, Problem> {
     let url = webhook(&app, &body.webhook_url)?;
     end(&app, token.tenant_id, &key, Ending::Make(url)).await
 }
@@ -218,7 +245,11 @@ async fn make(State(app): State<App>, token: SignupReader, Posted { body, key }:
     responses((status = 202, body = Ended), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"),
         (status = 409, description = "`PROVISION_ALREADY_STARTED` or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 422, description = "`WEBHOOK_NOT_ALLOWED` or `VALIDATION_FAILED`")))]
-async fn confirm(State(app): State<App>, token: SignupReader, Posted { body, key }: Posted<Confirm>) -> Result<Reply, Problem> {
+async fn confirm(
+    State(app): State<App>,
+    token: SignupReader,
+    Posted { body, key }: Posted<Confirm>,
+) -> Result<Reply, Problem> {
     let url = body.webhook_url.as_deref().map(|url| webhook(&app, url)).transpose()?;
     end(&app, token.tenant_id, &key, Ending::Confirm(url)).await
 }
@@ -226,7 +257,11 @@ async fn confirm(State(app): State<App>, token: SignupReader, Posted { body, key
 /// Queues provisioning on whatever plan it is, without further set-up.
 #[utoipa::path(post, path = "/public/signup/finish", tag = "signup", request_body = Finish, security(("signup_token" = [])),
     responses((status = 202, body = Ended), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"), (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
-async fn finish(State(app): State<App>, token: SignupReader, Posted { body: Finish {}, key }: Posted<Finish>) -> Result<Reply, Problem> {
+async fn finish(
+    State(app): State<App>,
+    token: SignupReader,
+    Posted { body: Finish {}, key }: Posted<Finish>,
+) -> Result<Reply, Problem> {
     end(&app, token.tenant_id, &key, Ending::Finish).await
 }
 
@@ -240,8 +275,7 @@ async fn end(app: &App, tenant_id: Uuid, key: &crate::http::IdempotencyKey, endi
     once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;
-        let before = tenant(&tx, tenant_id).await?;
-        let provision = wizard::end(&tx, &now, &app.sealer, &start::means(app), &before, &ending).await?;
+        let provision = wizard::end(&tx, &now, &start::means(app), tenant_id, &ending).await?;
         let tenant = tenant(&tx, tenant_id).await?.view();
         let reply = Reply::new(StatusCode::ACCEPTED, &Ended { success: true, tenant, provision });
         Ok(once.commit(tx, &now, reply).await?)

@@ -8,14 +8,15 @@
 //! Refusals that a caller can cause stay themselves ([`Error`]); whatever else goes wrong inside is
 //! [`Error::Failed`], logged once with its cause by [`Error::log`], and told to the client as nothing but "try again".
 
-pub mod admin;
 pub mod api;
+pub mod onboard;
 mod refusal;
 pub mod start;
 mod store;
 pub mod wizard;
 
 use chrono::TimeDelta;
+use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
@@ -32,7 +33,8 @@ use crate::{
     identity::{self, email::Email, one_time, sessions},
     mail::{self, Post},
     plans::PlanRow,
-    provisioning,
+    provisioning::{self, Blueprint, StepName},
+    seal::Sealer,
     tenants::{self, Branding, Door, ProvisionState, Role, Status, TenantView, slugs::Slug},
 };
 
@@ -40,6 +42,8 @@ use crate::{
 pub struct Means<'a> {
     /// Puts letters into the outbox.
     pub post: &'a Post,
+    /// Seals what must not be read at rest.
+    pub sealer: &'a Sealer,
     /// Whether provisioning keeps everything inside.
     pub dry_run: bool,
     /// In place of the plan's own trial days.
@@ -108,13 +112,14 @@ pub struct Provisioned {
 pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTenant) -> Result<Provisioned, Error> {
     let (tenant_id, user_id, at) = (now.id(), now.id(), now.at);
     let invoice_number = match new.payment {
-        Payment::BankTransfer { .. } => {
-            Some(billing::next_invoice_number(tx, now).await.map_err(|source| Error::failed("invoice_counters", source))?)
-        }
+        Payment::BankTransfer { .. } => Some(
+            billing::next_invoice_number(tx, now).await.map_err(|source| Error::failed("invoice_counters", source))?,
+        ),
         Payment::None | Payment::Stripe => None,
     };
     let billing_email = new.billing_email.as_ref().unwrap_or(&new.owner.email).as_str();
-    let status = if matches!(new.payment, Payment::BankTransfer { .. }) { Status::PendingPayment } else { Status::Pending };
+    let status =
+        if matches!(new.payment, Payment::BankTransfer { .. }) { Status::PendingPayment } else { Status::Pending };
 
     let mut batch = Batch::default();
     batch.insert(identity::store::user::Model {
@@ -146,35 +151,53 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
         created_at: at,
         updated_at: at,
     });
-    batch.insert(tenants::store::membership::Model { tenant_id, user_id, role: Role::Owner, created_at: at, updated_at: at });
-    let subscription = billing::open(&mut batch, now, &billing::Terms {
+    batch.insert(tenants::store::membership::Model {
         tenant_id,
-        tenant_name: &new.name,
-        billing_email,
-        plan: &new.plan,
-        payment: &new.payment,
-        trial_days: means.trial_days,
-        invoice_number,
+        user_id,
+        role: Role::Owner,
+        created_at: at,
+        updated_at: at,
     });
+    let subscription = billing::open(
+        &mut batch,
+        now,
+        &billing::Terms {
+            tenant_id,
+            tenant_name: &new.name,
+            billing_email,
+            plan: &new.plan,
+            payment: &new.payment,
+            trial_days: means.trial_days,
+            invoice_number,
+        },
+    );
     catalog::seed(&mut batch, now, tenant_id, &new.plan.price_currency);
-    let run_id = provisioning::open_run(&mut batch, now, &provisioning::NewRun {
-        tenant_id,
-        plan: &new.plan.slug,
-        steps: &provisioning::steps(&new.plan.blueprint),
-        queued: new.door != Door::Wizard && status == Status::Pending,
-        dry_run: means.dry_run,
-    });
+    let run_id = provisioning::open_run(
+        &mut batch,
+        now,
+        provisioning::NewRun {
+            tenant_id,
+            plan: &new.plan.slug,
+            steps: &steps(&new.plan)?,
+            queued: new.door != Door::Wizard && status == Status::Pending,
+            dry_run: means.dry_run,
+        },
+    );
     let session = new.session.clone().map(|(user_agent, ip)| {
         sessions::open(&mut batch, now, &sessions::NewSession { user_id, tenant_id, user_agent, ip })
     });
     write_to_owner(&mut batch, now, means.post, tenant_id, user_id, &new);
-    audit::append(&mut batch, now, audit::Event {
-        actor: new.actor.clone(),
-        tenant_id: Some(tenant_id),
-        action: "tenant.created",
-        request_id: new.request_id.clone(),
-        detail: json!({"door": new.door, "slug": new.slug.as_str(), "plan": new.plan.slug, "user_id": user_id}),
-    });
+    audit::append(
+        &mut batch,
+        now,
+        audit::Event {
+            actor: new.actor.clone(),
+            tenant_id: Some(tenant_id),
+            action: "tenant.created",
+            request_id: new.request_id.clone(),
+            detail: json!({"door": new.door, "slug": new.slug.as_str(), "plan": new.plan.slug, "user_id": user_id}),
+        },
+    );
     batch.send(tx).await.map_err(|refused| Error::from_batch(refused, &new))?;
 
     let tenant = TenantView {
@@ -186,6 +209,13 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
         branding: Branding::default(),
     };
     Ok(Provisioned { tenant, user_id, email: new.owner.email, subscription, run_id, session })
+}
+
+/// The steps that a plan's blueprint names.
+fn steps(plan: &PlanRow) -> Result<Vec<StepName>, Error> {
+    let blueprint = Blueprint::parse(&plan.blueprint);
+    let broken = |error| Error::failed("plans", DbErr::Custom(format!("blueprint of {}: {error}", plan.slug)));
+    Ok(blueprint.map_err(broken)?.steps)
 }
 
 /// How long somebody for whom a tenant was made has for following the link.

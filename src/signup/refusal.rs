@@ -93,7 +93,12 @@ impl Error {
             Self::SignupsDisabled | Self::SelfServeDisabled => "closed",
             Self::EmailTaken => "email_taken",
             Self::SlugTaken(_) => "slug_taken",
-            Self::Invalid(_) | Self::PlanNotSelfServe | Self::WebhookNotAllowed(_) | Self::ProvisionAlreadyStarted | Self::Provisioning(_) | Self::InProgress => "refused",
+            Self::Invalid(_)
+            | Self::PlanNotSelfServe
+            | Self::WebhookNotAllowed(_)
+            | Self::ProvisionAlreadyStarted
+            | Self::Provisioning(_)
+            | Self::InProgress => "refused",
             Self::Overloaded(_) => "overloaded",
             Self::Failed { .. } | Self::Database(_) => "failed",
         }
@@ -114,27 +119,40 @@ impl From<Error> for Problem {
         use axum::http::StatusCode;
         let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
         match error {
-            Error::SignupsDisabled => closed("SIGNUPS_DISABLED", "Sign-ups are closed for the moment. Please try again later."),
-            Error::SelfServeDisabled => closed("SELF_SERVE_DISABLED", "Signing up by yourself is not available here. Ask for an invite."),
+            Error::SignupsDisabled => {
+                closed("SIGNUPS_DISABLED", "Sign-ups are closed for the moment. Please try again later.")
+            }
+            Error::SelfServeDisabled => {
+                closed("SELF_SERVE_DISABLED", "Signing up by yourself is not available here. Ask for an invite.")
+            }
             Error::Invalid(errors) => Self::invalid(errors),
-            Error::PlanNotSelfServe => Self::new(unprocessable, "PLAN_NOT_SELF_SERVE", "This plan is made to measure. Please contact sales."),
+            Error::PlanNotSelfServe => {
+                Self::new(unprocessable, "PLAN_NOT_SELF_SERVE", "This plan is made to measure. Please contact sales.")
+            }
             Error::EmailTaken => Self::conflict("EMAIL_TAKEN", "There is already an account with this email address."),
             Error::SlugTaken(suggestions) => {
                 let suggestions: Vec<_> = suggestions.iter().map(Slug::as_str).collect();
-                Self::conflict("SLUG_TAKEN", "This address is taken. How about another?").with("suggestions", suggestions)
+                Self::conflict("SLUG_TAKEN", "This address is taken. How about another?")
+                    .with("suggestions", suggestions)
             }
             Error::WebhookNotAllowed(reason) => Self::new(unprocessable, "WEBHOOK_NOT_ALLOWED", reason),
-            Error::ProvisionAlreadyStarted => Self::conflict("PROVISION_ALREADY_STARTED", "Provisioning has already started; the webhook can no longer be changed here."),
+            Error::ProvisionAlreadyStarted => Self::conflict(
+                "PROVISION_ALREADY_STARTED",
+                "Provisioning has already started; the webhook can no longer be changed here.",
+            ),
             Error::Overloaded(overloaded) => overloaded.into(),
             Error::Provisioning(error) => error.into(),
             Error::InProgress => NotKept::InProgress.into(),
             Error::Failed { source, .. } if db::is_unavailable(&source) => Self::database(&source),
-            Error::Failed { .. } => Self::new(unprocessable, "TENANT_PROVISIONING_ERROR", "Failed to complete signup. Please try again."),
+            Error::Failed { .. } => {
+                Self::new(unprocessable, "TENANT_PROVISIONING_ERROR", "Failed to complete signup. Please try again.")
+            }
             Error::Database(source) => Self::database(&source),
         }
     }
 }
 
 fn closed(code: &'static str, detail: &str) -> Problem {
-    Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(std::time::Duration::from_secs(60))
+    Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, code, detail)
+        .retry_after(std::time::Duration::from_secs(60))
 }

@@ -37,7 +37,12 @@ pub struct Signup {
 
 /// What the configuration says about new tenants.
 pub fn means(app: &App) -> Means<'_> {
-    Means { post: &app.post, dry_run: app.config.provision.dry_run, trial_days: app.config.billing.trial_days }
+    Means {
+        post: &app.post,
+        sealer: &app.sealer,
+        dry_run: app.config.provision.dry_run,
+        trial_days: app.config.billing.trial_days,
+    }
 }
 
 /// Refuses where nobody may serve themselves.
@@ -73,7 +78,10 @@ impl Signup {
             Some(slug) => Slug::parse(slug).map_err(|e| keep(FieldError::new("slug", e.code(), e.to_string()))).ok(),
             None => tenant_name.as_deref().map(slugs::derive),
         };
-        let inputs: Vec<&str> = [email.as_ref().map(Email::as_str), tenant_name.as_deref(), name.as_deref()].into_iter().flatten().collect();
+        let inputs: Vec<&str> = [email.as_ref().map(Email::as_str), tenant_name.as_deref(), name.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect();
         if let Err(error) = passwords::check(&body.password, &app.config.password, &inputs) {
             keep(error);
         }
@@ -108,7 +116,13 @@ pub async fn start(app: &App, once: &Once<'_>, signup: Signup, request_id: Strin
         door: Door::Wizard,
         name: signup.tenant_name,
         slug,
-        owner: Owner { email: signup.email, name: signup.name, password_hash, email_verified: false, role_at_signup: None },
+        owner: Owner {
+            email: signup.email,
+            name: signup.name,
+            password_hash,
+            email_verified: false,
+            role_at_signup: None,
+        },
         plan,
         payment: Payment::None,
         billing_email: None,
@@ -129,7 +143,9 @@ pub async fn start(app: &App, once: &Once<'_>, signup: Signup, request_id: Strin
 /// Somebody has the address. If it is they, and their sign-up is unfinished, it goes on.
 async fn resume(app: &App, signup: &Signup, found: LookedUp) -> Result<Reply, Error> {
     let Some(user) = found.user else { return Err(Error::EmailTaken) };
-    let (Some(hash), Some(tenant_id)) = (user.password_hash, user.unfinished_tenant) else { return Err(Error::EmailTaken) };
+    let (Some(hash), Some(tenant_id)) = (user.password_hash, user.unfinished_tenant) else {
+        return Err(Error::EmailTaken);
+    };
     if !app.hasher.verify(signup.password.clone(), hash).await? {
         return Err(Error::EmailTaken);
     }
@@ -160,6 +176,8 @@ impl LookedUp {
             let free = slug.following().filter(|slug| !self.taken.contains(slug.as_str()));
             return Err(Error::SlugTaken(free.take(3).collect()));
         }
-        Ok(self.free_slug(slug).unwrap_or_else(|| slug.with_suffix(&format!("{:04x}", u16::from_be_bytes(now.bytes())))))
+        Ok(self
+            .free_slug(slug)
+            .unwrap_or_else(|| slug.with_suffix(&format!("{:04x}", u16::from_be_bytes(now.bytes())))))
     }
 }

@@ -47,7 +47,12 @@ struct Row {
 }
 
 /// Looks up plan, kill switch, address and slug. `slug` is the one asked for, or the one that a name leads to.
-pub async fn look_up(connection: &impl ConnectionTrait, plan: &str, email: &str, slug: &Slug) -> Result<LookedUp, DbErr> {
+pub async fn look_up(
+    connection: &impl ConnectionTrait,
+    plan: &str,
+    email: &str,
+    slug: &Slug,
+) -> Result<LookedUp, DbErr> {
     let with_flag = format!("(select enabled from feature_flags where name = '{SIGNUP_ENABLED}')");
     match look_up_with(connection, &with_flag, plan, email, slug).await {
         // A flag that cannot be read must not close the door by accident: what then counts is the configured fallback.
@@ -59,7 +64,13 @@ pub async fn look_up(connection: &impl ConnectionTrait, plan: &str, email: &str,
     }
 }
 
-async fn look_up_with(connection: &impl ConnectionTrait, flag: &str, plan: &str, email: &str, slug: &Slug) -> Result<LookedUp, DbErr> {
+async fn look_up_with(
+    connection: &impl ConnectionTrait,
+    flag: &str,
+    plan: &str,
+    email: &str,
+    slug: &Slug,
+) -> Result<LookedUp, DbErr> {
     let candidates: Vec<Slug> = std::iter::once(slug.clone()).chain(slug.following().take(CANDIDATES - 1)).collect();
     let places: Vec<String> = (3..3 + candidates.len()).map(|n| format!("${n}")).collect();
     let query = format!(

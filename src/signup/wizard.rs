@@ -8,14 +8,13 @@ use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Error;
+use super::{Error, Means, steps};
 use crate::{
     billing,
     clock::Now,
     db::Tx,
     plans::{self, PlanRow},
-    provisioning::{self, Queued},
-    seal::Sealer,
+    provisioning::{self, NewRun, Queued, RunStatus},
     tenants::{self, Branding, TenantRow},
     webhooks,
 };
@@ -105,28 +104,40 @@ pub async fn brand(tx: &Tx, now: &Now, tenant_id: Uuid, branding: &Branding) -> 
 ///
 /// # Errors
 /// [`Error::ProvisionAlreadyStarted`] where a run that started or completed would need another webhook.
-pub async fn end(tx: &Tx, now: &Now, sealer: &Sealer, means: &super::Means<'_>, tenant: &TenantRow, ending: &Ending) -> Result<Queued, Error> {
-    let run = provisioning::lock(tx, tenant.id).await.map_err(Error::Provisioning)?;
-    let had = webhooks::signup_url(tx, tenant.id).await?;
+pub async fn end(tx: &Tx, now: &Now, means: &Means<'_>, tenant_id: Uuid, ending: &Ending) -> Result<Queued, Error> {
+    let tenant = tenants::lock(tx, tenant_id).await?.ok_or_else(gone)?;
+    let run = provisioning::current(tx, tenant_id).await?.ok_or_else(gone)?;
+    let is_queued = run.queued_at.is_some();
     let wants = ending.webhook().map(Url::as_str);
+    let had = webhooks::signup_url(tx, tenant_id).await?;
     let is_other = wants.is_some() && wants != had.as_deref();
-    if !run.is_queued() {
-        if let Some(slug) = ending.switch(&tenant.plan) {
-            let plan = plan(tx, slug).await?;
-            billing::switch_plan(tx, now, tenant.id, &plan, means.trial_days).await?;
-            let steps = provisioning::steps(&plan.blueprint);
-            provisioning::replace_steps(tx, now, tenant.id, &plan.slug, &steps).await.map_err(Error::Provisioning)?;
-        }
-    } else if is_other && !run.is_replaceable() {
+    if is_queued && is_other && !matches!(run.status, RunStatus::Pending | RunStatus::Failed) {
         return Err(Error::ProvisionAlreadyStarted);
     }
     if let (true, Some(url)) = (is_other, wants) {
-        webhooks::set_signup_url(tx, now, sealer, tenant.id, url).await?;
-        if run.is_queued() {
-            return provisioning::supersede(tx, now, tenant.id).await.map_err(Error::Provisioning);
-        }
+        webhooks::set_signup_url(tx, now, means.sealer, tenant_id, url).await?;
     }
-    provisioning::queue(tx, now, tenant.id).await.map_err(Error::Provisioning)
+    match (is_queued, ending.switch(&tenant.plan)) {
+        (true, _) if is_other => {
+            let plan = plan(tx, &run.plan).await?;
+            let steps = steps(&plan)?;
+            let run = NewRun { tenant_id, plan: &plan.slug, steps: &steps, queued: true, dry_run: means.dry_run };
+            provisioning::supersede(tx, now, run).await.map_err(Error::Provisioning)
+        }
+        (false, Some(slug)) => {
+            let plan = plan(tx, slug).await?;
+            billing::switch_plan(tx, now, tenant_id, &plan, means.trial_days).await?;
+            provisioning::replace_steps(tx, now, tenant_id, &plan.slug, &steps(&plan)?)
+                .await
+                .map_err(Error::Provisioning)?;
+            provisioning::queue(tx, now, tenant_id).await.map_err(Error::Provisioning)
+        }
+        _ => provisioning::queue(tx, now, tenant_id).await.map_err(Error::Provisioning),
+    }
+}
+
+fn gone() -> Error {
+    Error::failed("tenants", sea_orm::DbErr::RecordNotFound("the wizard's tenant".into()))
 }
 
 async fn plan(tx: &impl ConnectionTrait, slug: &str) -> Result<PlanRow, Error> {

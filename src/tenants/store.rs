@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Branding, Door, ProvisionState, Status, TenantView};
 use crate::{
     clock::Now,
-    db::{Tx, sql},
+    db::{self, Tx, sql},
     http::Page,
 };
 
@@ -122,6 +122,13 @@ pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<TenantR
     one(db, "t.id = $1", id.into()).await
 }
 
+/// By id, and held until the transaction ends, so that what is decided by its state stays true.
+pub async fn lock(tx: &Tx, id: Uuid) -> Result<Option<TenantRow>, DbErr> {
+    let lock = format!("select id from tenants where id = $1{}", db::for_update(tx));
+    tx.query_one_raw(sql(tx, &lock, [id.into()])).await?;
+    by_id(tx, id).await
+}
+
 /// By slug.
 pub async fn by_slug(db: &impl ConnectionTrait, slug: &str) -> Result<Option<TenantRow>, DbErr> {
     one(db, "t.slug = $1", slug.into()).await
@@ -129,12 +136,18 @@ pub async fn by_slug(db: &impl ConnectionTrait, slug: &str) -> Result<Option<Ten
 
 /// The open tenant that a hostname leads to.
 pub async fn by_hostname(db: &impl ConnectionTrait, hostname: &str) -> Result<Option<TenantRow>, DbErr> {
-    one(db, "t.status = 'active' and t.id = (select h.tenant_id from tenant_hostnames h where h.hostname = $1)", hostname.into()).await
+    one(
+        db,
+        "t.status = 'active' and t.id = (select h.tenant_id from tenant_hostnames h where h.hostname = $1)",
+        hostname.into(),
+    )
+    .await
 }
 
 /// A page of tenants, newest first; with `search`, those whose slug, name or owner's address begins with it.
 pub async fn list(db: &impl ConnectionTrait, page: Page, search: Option<&str>) -> Result<Vec<TenantRow>, DbErr> {
-    let escaped = search.unwrap_or_default().to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    let escaped =
+        search.unwrap_or_default().to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     let query = format!(
         "{SELECT} where t.id < $1 and (lower(t.slug) like $2 escape '\\' or lower(t.name) like $2 escape '\\' or u.email like $2 escape '\\') \
          order by t.id desc limit $3"

@@ -33,7 +33,14 @@ struct Plan {
 
 const FREE: &[&str] = &["seed_defaults", "configure_routing", "call_webhook", "send_magic_link"];
 const STARTER: &[&str] = &["seed_defaults", "configure_routing", "validate_webhook", "call_webhook", "send_magic_link"];
-const PRO: &[&str] = &["seed_defaults", "configure_routing", "deploy_automations", "deploy_apps_script", "call_webhook", "send_magic_link"];
+const PRO: &[&str] = &[
+    "seed_defaults",
+    "configure_routing",
+    "deploy_automations",
+    "deploy_apps_script",
+    "call_webhook",
+    "send_magic_link",
+];
 
 #[rustfmt::skip]
 const PLANS: [Plan; 6] = [
@@ -58,11 +65,22 @@ impl MigrationTrait for DefaultPlans {
         let db = manager.get_connection();
         let at = DateTime::<Utc>::UNIX_EPOCH;
         for (name, description, enabled, _) in FLAGS {
-            insert(db, "feature_flags", [("name", name.into()), ("description", description.into()), ("enabled", enabled.into()), ("updated_at", at.into())]).await?;
+            insert(
+                db,
+                "feature_flags",
+                [
+                    ("name", name.into()),
+                    ("description", description.into()),
+                    ("enabled", enabled.into()),
+                    ("updated_at", at.into()),
+                ],
+            )
+            .await?;
         }
         for (position, plan) in (1_u8..).zip(PLANS) {
             // Fixed, so that every installation has the same ids: UUIDv8 of our own making (RFC 9562, 5.8).
-            let id = uuid::Builder::from_custom_bytes([0x7e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, position]).into_uuid();
+            let id = uuid::Builder::from_custom_bytes([0x7e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, position])
+                .into_uuid();
             plan_rows(db, &plan, id, i64::from(position), at).await?;
         }
         Ok(())
@@ -81,42 +99,66 @@ impl MigrationTrait for DefaultPlans {
     }
 }
 
-async fn plan_rows(db: &impl ConnectionTrait, plan: &Plan, id: Uuid, position: i64, at: DateTime<Utc>) -> Result<(), DbErr> {
-    insert(db, "plans", [
-        ("id", id.into()),
-        ("slug", plan.slug.into()),
-        ("name", plan.name.into()),
-        ("description", plan.description.into()),
-        ("price_amount", plan.price.into()),
-        ("price_currency", "USD".into()),
-        ("price_interval", "month".into()),
-        ("included_credits", plan.credits.into()),
-        ("trial_days", plan.trial_days.into()),
-        ("is_public", true.into()),
-        ("contact_sales", plan.contact_sales.into()),
-        ("blueprint", blueprint(plan).into()),
-        ("position", position.into()),
-        ("created_at", at.into()),
-        ("updated_at", at.into()),
-    ])
+async fn plan_rows(
+    db: &impl ConnectionTrait,
+    plan: &Plan,
+    id: Uuid,
+    position: i64,
+    at: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    insert(
+        db,
+        "plans",
+        [
+            ("id", id.into()),
+            ("slug", plan.slug.into()),
+            ("name", plan.name.into()),
+            ("description", plan.description.into()),
+            ("price_amount", plan.price.into()),
+            ("price_currency", "USD".into()),
+            ("price_interval", "month".into()),
+            ("included_credits", plan.credits.into()),
+            ("trial_days", plan.trial_days.into()),
+            ("is_public", true.into()),
+            ("contact_sales", plan.contact_sales.into()),
+            ("blueprint", blueprint(plan).into()),
+            ("position", position.into()),
+            ("created_at", at.into()),
+            ("updated_at", at.into()),
+        ],
+    )
     .await?;
     for (name, value) in ["max_users", "max_sites", "max_sectors_per_site"].into_iter().zip(plan.limits) {
         insert(db, "plan_limits", [("plan_id", id.into()), ("name", name.into()), ("value", value.into())]).await?;
     }
     for (flag, ..) in FLAGS.iter().filter(|(.., in_pro)| *in_pro) {
-        insert(db, "plan_feature_defaults", [("plan_id", id.into()), ("flag", (*flag).into()), ("enabled", plan.pro.into())]).await?;
+        insert(
+            db,
+            "plan_feature_defaults",
+            [("plan_id", id.into()), ("flag", (*flag).into()), ("enabled", plan.pro.into())],
+        )
+        .await?;
     }
     insert(db, "plan_billing", [("plan_id", id.into())]).await
 }
 
 fn blueprint(plan: &Plan) -> Value {
-    let automations = [("Welcome new members", "member.joined"), ("Announce fixtures", "fixture.created"), ("Announce results", "fixture.finished")];
+    let automations = [
+        ("Welcome new members", "member.joined"),
+        ("Announce fixtures", "fixture.created"),
+        ("Announce results", "fixture.finished"),
+    ];
     let automations = automations.map(|(name, event_type)| json!({"name": name, "event_type": event_type}));
     json!({"steps": plan.steps, "automations": if plan.pro { automations.to_vec() } else { vec![] }})
 }
 
-async fn insert<const N: usize>(db: &impl ConnectionTrait, table: &str, row: [(&'static str, Expr); N]) -> Result<(), DbErr> {
-    let (columns, values): (Vec<_>, Vec<_>) = row.into_iter().map(|(column, value)| (Alias::new(column), value)).unzip();
+async fn insert<const N: usize>(
+    db: &impl ConnectionTrait,
+    table: &str,
+    row: [(&'static str, Expr); N],
+) -> Result<(), DbErr> {
+    let (columns, values): (Vec<_>, Vec<_>) =
+        row.into_iter().map(|(column, value)| (Alias::new(column), value)).unzip();
     let insert = Query::insert().into_table(Alias::new(table)).columns(columns).values_panic(values).to_owned();
     db.execute(&insert).await.map(drop)
 }

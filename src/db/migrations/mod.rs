@@ -65,7 +65,11 @@ impl Lock {
     async fn take(db: &Db) -> Result<Self, DbErr> {
         if let Some(pool) = db.postgres() {
             let mut connection = pool.acquire().await.map_err(from_sqlx)?;
-            sqlx::query("select pg_advisory_lock($1)").bind(ADVISORY_LOCK).execute(&mut *connection).await.map_err(from_sqlx)?;
+            sqlx::query("select pg_advisory_lock($1)")
+                .bind(ADVISORY_LOCK)
+                .execute(&mut *connection)
+                .await
+                .map_err(from_sqlx)?;
             return Ok(Self::Postgres(connection));
         }
         let Location::Sqlite(path) = &db.location else {

@@ -1,0 +1,88 @@
+//! Plans and feature flags, for platform administrators.
+
+use axum::{Extension, Json, extract::State};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    audit,
+    db::Batch,
+    http::{self, Path, Problem, RequestId},
+    identity::PlatformAdmin,
+    plans::{
+        self,
+        api::Plans,
+        flags::{self, Flag},
+    },
+};
+
+/// This slice's routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_plans))
+        .routes(routes!(list_flags))
+        .routes(routes!(set_flag))
+        .merge(super::tenants::routes())
+}
+
+/// All plans, hidden ones too.
+#[utoipa::path(get, path = "/api/v1/admin/plans", tag = "admin", security(("admin_token" = [])), responses((status = 200, body = Plans)))]
+async fn list_plans(State(app): State<App>, _: PlatformAdmin) -> Result<Json<Plans>, Problem> {
+    Ok(Json(Plans { data: plans::all(app.db.read(), true).await? }))
+}
+
+/// All flags; there are few, so there are no pages.
+#[derive(Serialize, ToSchema)]
+struct Flags {
+    /// By name.
+    data: Vec<Flag>,
+}
+
+/// All feature flags with their defaults.
+#[utoipa::path(get, path = "/api/v1/admin/feature-flags", tag = "admin", security(("admin_token" = [])), responses((status = 200, body = Flags)))]
+async fn list_flags(State(app): State<App>, _: PlatformAdmin) -> Result<Json<Flags>, Problem> {
+    Ok(Json(Flags { data: flags::list(app.db.read()).await? }))
+}
+
+/// On or off.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SetFlag {
+    /// Whether the flag is on where nothing overrides it.
+    enabled: bool,
+}
+
+/// Switches a flag; `signup_enabled` is the kill switch. Every sign-up door reads it at each request.
+#[utoipa::path(put, path = "/api/v1/admin/feature-flags/{name}", tag = "admin", request_body = SetFlag, security(("admin_token" = [])),
+    params(("name" = String, Path, description = "The flag's name")), responses((status = 200, body = Flag)))]
+async fn set_flag(
+    State(app): State<App>,
+    Extension(request_id): Extension<RequestId>,
+    admin: PlatformAdmin,
+    Path(name): Path<String>,
+    http::Json(body): http::Json<SetFlag>,
+) -> Result<Json<Flag>, Problem> {
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let flag = flags::set(&tx, &now, &name, body.enabled).await?.ok_or_else(Problem::not_found)?;
+    let mut batch = Batch::default();
+    let detail = json!({"flag": name, "enabled": body.enabled});
+    audit::append(
+        &mut batch,
+        &now,
+        audit::Event {
+            actor: admin.actor(),
+            tenant_id: None,
+            action: "flag.changed",
+            request_id: Some(request_id.0),
+            detail,
+        },
+    );
+    batch.send(&tx).await.map_err(|refused| Problem::database(&refused.source))?;
+    tx.commit().await?;
+    tracing::info!(feature = "admin", flag = name, enabled = body.enabled, "Flag changed");
+    Ok(Json(flag))
+}
