@@ -69,6 +69,21 @@ impl FieldError {
     }
 }
 
+/// Text that has to be there, within `max` characters and without control characters.
+pub fn line(field: &str, value: &str, max: usize) -> Result<String, FieldError> {
+    let value = value.trim();
+    if value.is_empty() {
+        return Err(FieldError::new(field, "REQUIRED", "This is needed."));
+    }
+    if value.chars().count() > max {
+        return Err(FieldError::new(field, "TOO_LONG", format!("At most {max} characters, please.")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(FieldError::new(field, "INVALID_CHARACTER", "Control characters cannot be used here."));
+    }
+    Ok(value.to_owned())
+}
+
 impl Problem {
     /// Any problem.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {

@@ -1,12 +1,12 @@
 //! The operator's doors: a tenant for somebody, who gets a letter to take it over. No kill switch applies.
 
-use super::{Error, LookedUp, Means, NewTenant, Owner, Provisioned, look_up, provision_tenant, start::line};
+use super::{Error, LookedUp, Means, NewTenant, Owner, Provisioned, look_up, provision_tenant};
 use crate::{
     audit,
     billing::Payment,
     clock::Now,
     db::{Db, Tx},
-    http::FieldError,
+    http::{FieldError, line},
     identity::email::Email,
     tenants::{
         Door,

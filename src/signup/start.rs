@@ -13,7 +13,7 @@ use crate::{
     app::App,
     audit,
     billing::Payment,
-    http::{FieldError, Once, Reply},
+    http::{FieldError, Once, Reply, line},
     identity::{email::Email, passwords, signup_token},
     provisioning,
     tenants::{
@@ -48,21 +48,6 @@ pub fn means(app: &App) -> Means<'_> {
 /// Refuses where nobody may serve themselves.
 pub fn doors_open(app: &App) -> Result<(), Error> {
     if app.config.signup.self_serve_enabled { Ok(()) } else { Err(Error::SelfServeDisabled) }
-}
-
-/// Text that has to be there, within `max` characters and without control characters.
-pub fn line(field: &str, value: &str, max: usize) -> Result<String, FieldError> {
-    let value = value.trim();
-    if value.is_empty() {
-        return Err(FieldError::new(field, "REQUIRED", "This is needed."));
-    }
-    if value.chars().count() > max {
-        return Err(FieldError::new(field, "TOO_LONG", format!("At most {max} characters, please.")));
-    }
-    if value.chars().any(char::is_control) {
-        return Err(FieldError::new(field, "INVALID_CHARACTER", "Control characters cannot be used here."));
-    }
-    Ok(value.to_owned())
 }
 
 impl Signup {
