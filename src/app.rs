@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     db::{self, Db, Location, Wake},
     http,
+    identity::{keys::Keys, passwords::Hasher},
     seal::Sealer,
 };
 
@@ -31,6 +32,10 @@ pub struct Parts {
     pub wake: Wake,
     /// Seals secrets at rest.
     pub sealer: Sealer,
+    /// Signs and reads tokens, once [`Keys::load`] has been called.
+    pub keys: Keys,
+    /// Hashes passwords.
+    pub hasher: Hasher,
 }
 
 impl Deref for App {
@@ -54,7 +59,9 @@ impl App {
         };
         let db = db::connect(&location, config.database_connections).await.context("cannot open the database")?;
         let sealer = Sealer::new(&config.secret_key, config.secret_key_previous.as_ref());
-        Ok(Self(Arc::new(Parts { config, db, clock, wake: Wake::default(), sealer })))
+        let keys = Keys::new(db.clone(), sealer.clone(), config.public_url.as_str());
+        let hasher = Hasher::new(&config.password, Hasher::cores())?;
+        Ok(Self(Arc::new(Parts { config, db, clock, wake: Wake::default(), sealer, keys, hasher })))
     }
 
     /// Every route, inside the edge.

@@ -1,0 +1,280 @@
+//! Who sends a request: what handlers take as arguments, so that nobody forgets to ask.
+//!
+//! A token's signature says who its bearer was when it was made; one query says whether that still holds.
+
+use std::collections::HashMap;
+
+use axum::{
+    RequestPartsExt,
+    extract::{FromRequestParts, Path},
+    http::{StatusCode, request::Parts},
+};
+use chrono::{DateTime, Utc};
+use sea_orm::FromQueryResult;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+use super::{
+    keys::{self, Audience, TokenError},
+    sessions::AccessClaims,
+    signup_token::{READS_STATUS_FOR, SignupClaims},
+};
+use crate::{
+    app::App,
+    audit::Actor,
+    db::sql,
+    http::{Bearer, Problem},
+    tenants::Role,
+};
+
+/// A member of a tenant, by access token, whose session is open and who is a member still.
+#[derive(Clone, Debug)]
+pub struct CurrentUser {
+    /// The user.
+    pub user_id: Uuid,
+    /// The tenant that the token is for.
+    pub tenant_id: Uuid,
+    /// The user's role in it now.
+    pub role: Role,
+    /// The session.
+    pub session_id: Uuid,
+    /// Whether the user is one of the platform's own people.
+    pub is_platform_admin: bool,
+}
+
+#[derive(FromQueryResult)]
+struct Member {
+    role: Role,
+    is_platform_admin: bool,
+}
+
+impl CurrentUser {
+    async fn of(app: &App, token: &SecretString) -> Result<Self, Problem> {
+        let now = app.clock.now();
+        let claims: AccessClaims =
+            app.keys.verify(token.expose_secret(), Audience::Access, &now).await.map_err(|refused| {
+                let detail = match refused {
+                    TokenError::Expired => "This access token has expired. Refresh it.",
+                    TokenError::Invalid => "This is not a valid access token.",
+                };
+                Problem { detail: detail.into(), ..Problem::unauthenticated() }
+            })?;
+        let query = "select m.role, u.is_platform_admin from sessions s join users u on u.id = s.user_id \
+             join memberships m on m.user_id = s.user_id and m.tenant_id = s.tenant_id \
+             where s.id = $1 and s.user_id = $2 and s.tenant_id = $3 and s.revoked_at is null and u.disabled_at is null";
+        let values = [claims.sid.into(), claims.sub.into(), claims.tid.into()];
+        let member = Member::find_by_statement(sql(app.db.read(), query, values)).one(app.db.read()).await?;
+        let Some(Member { role, is_platform_admin }) = member else {
+            let detail = "This session has ended. Log in again.";
+            return Err(Problem { detail: detail.into(), ..Problem::unauthenticated() });
+        };
+        Ok(Self { user_id: claims.sub, tenant_id: claims.tid, role, session_id: claims.sid, is_platform_admin })
+    }
+}
+
+impl FromRequestParts<App> for CurrentUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Bearer(token) = parts.extract().await?;
+        Self::of(app, &token).await
+    }
+}
+
+fn invalid(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "TOKEN_INVALID", detail)
+}
+
+/// Somebody whose sign-up is not finished, by sign-up token.
+#[derive(Clone, Copy, Debug)]
+pub struct SignupToken {
+    /// The owner to be.
+    pub user_id: Uuid,
+    /// The tenant.
+    pub tenant_id: Uuid,
+}
+
+/// Somebody whose sign-up is not finished, or has been for less than a day, by sign-up token. For what changes nothing then.
+#[derive(Clone, Copy, Debug)]
+pub struct SignupReader {
+    /// The owner.
+    pub user_id: Uuid,
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// When provisioning completed, if it has.
+    pub provisioned_at: Option<DateTime<Utc>>,
+}
+
+impl SignupReader {
+    async fn of(app: &App, token: Option<&SecretString>) -> Result<Self, Problem> {
+        let token = token.ok_or_else(|| invalid("Send the sign-up token in the Authorization header."))?;
+        let now = app.clock.now();
+        let claims: SignupClaims =
+            app.keys.verify(token.expose_secret(), Audience::Signup, &now).await.map_err(|refused| match refused {
+                TokenError::Expired => Problem::new(
+                    StatusCode::UNAUTHORIZED,
+                    "TOKEN_EXPIRED",
+                    "This sign-up token has expired. Start again with step 1.",
+                ),
+                TokenError::Invalid => invalid("This is not a valid sign-up token. Start again with step 1."),
+            })?;
+        let query = "select t.provisioned_at from tenants t join memberships m on m.tenant_id = t.id \
+             join users u on u.id = m.user_id where t.id = $1 and u.id = $2 and u.disabled_at is null";
+        let row = sea_orm::ConnectionTrait::query_one_raw(
+            app.db.read(),
+            sql(app.db.read(), query, [claims.tid.into(), claims.sub.into()]),
+        );
+        let row = row
+            .await?
+            .ok_or_else(|| invalid("The sign-up that this token was for is gone. Start again with step 1."))?;
+        let provisioned_at: Option<DateTime<Utc>> = row.try_get("", "provisioned_at")?;
+        if provisioned_at.is_some_and(|at| now.at >= at + READS_STATUS_FOR) {
+            return Err(complete());
+        }
+        Ok(Self { user_id: claims.sub, tenant_id: claims.tid, provisioned_at })
+    }
+
+    fn unfinished(self) -> Result<SignupToken, Problem> {
+        match self.provisioned_at {
+            None => Ok(SignupToken { user_id: self.user_id, tenant_id: self.tenant_id }),
+            Some(_) => Err(complete()),
+        }
+    }
+}
+
+fn complete() -> Problem {
+    invalid("Provisioning is complete, so this sign-up token opens nothing more. Log in instead.")
+}
+
+impl FromRequestParts<App> for SignupReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let bearer: Option<Bearer> = sent(parts).await;
+        Self::of(app, bearer.as_ref().map(|Bearer(token)| token)).await
+    }
+}
+
+impl FromRequestParts<App> for SignupToken {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        SignupReader::from_request_parts(parts, app).await?.unfinished()
+    }
+}
+
+async fn sent(parts: &mut Parts) -> Option<Bearer> {
+    let Ok(bearer) = parts.extract().await;
+    bearer
+}
+
+/// Who comes to a tenant's own address, `…/tenants/{id}/…`: by sign-up token or as a member.
+enum Visitor {
+    Signup(SignupReader),
+    Member(CurrentUser),
+}
+
+impl Visitor {
+    /// Another tenant's id is not found, because whether it exists is nobody's business.
+    async fn of(parts: &mut Parts, app: &App) -> Result<(Uuid, Self), Problem> {
+        let Bearer(token) = parts.extract().await?;
+        let (tenant_id, visitor) = if keys::names(token.expose_secret(), Audience::Access) {
+            let member = CurrentUser::of(app, &token).await?;
+            (member.tenant_id, Self::Member(member))
+        } else {
+            let reader = SignupReader::of(app, Some(&token)).await?;
+            (reader.tenant_id, Self::Signup(reader))
+        };
+        let Path(path) = parts.extract::<Path<HashMap<String, String>>>().await.map_err(|_| Problem::not_found())?;
+        let id = path.get("id").and_then(|id| id.parse::<Uuid>().ok());
+        if id == Some(tenant_id) { Ok((tenant_id, visitor)) } else { Err(Problem::not_found()) }
+    }
+}
+
+/// Somebody who may see how the tenant in the path is provisioned: any member, or its sign-up token until a day after.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantReader {
+    /// The tenant, of path and token.
+    pub tenant_id: Uuid,
+    /// The user.
+    pub user_id: Uuid,
+}
+
+impl FromRequestParts<App> for TenantReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (tenant_id, visitor) = Visitor::of(parts, app).await?;
+        let user_id = match visitor {
+            Visitor::Signup(reader) => reader.user_id,
+            Visitor::Member(member) => member.user_id,
+        };
+        Ok(Self { tenant_id, user_id })
+    }
+}
+
+/// Somebody who may set the tenant in the path going again: its owner, an admin, or its sign-up token until it is provisioned.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantOperator {
+    /// The tenant, of path and token.
+    pub tenant_id: Uuid,
+    /// The user.
+    pub user_id: Uuid,
+}
+
+impl FromRequestParts<App> for TenantOperator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (tenant_id, visitor) = Visitor::of(parts, app).await?;
+        let user_id = match visitor {
+            Visitor::Signup(reader) => reader.unfinished()?.user_id,
+            Visitor::Member(member) => match member.role {
+                Role::Owner | Role::Admin => member.user_id,
+                Role::Member | Role::Viewer => return Err(Problem::forbidden()),
+            },
+        };
+        Ok(Self { tenant_id, user_id })
+    }
+}
+
+/// One of the platform's own people: by `TENANTRY_ADMIN_TOKEN`, or as a user who is marked so.
+#[derive(Clone, Copy, Debug)]
+pub struct PlatformAdmin {
+    /// The user; `None` for the token.
+    pub user_id: Option<Uuid>,
+}
+
+/// What the admin token is compared under.
+const ADMIN_TOKEN: &str = "admin_token";
+
+impl PlatformAdmin {
+    /// Who acts, for the audit log.
+    pub fn actor(&self) -> Actor {
+        Actor::PlatformAdmin(self.user_id)
+    }
+
+    fn has_token(app: &App, sent: &SecretString) -> bool {
+        // Tags under a secret key are compared, so the time taken tells nothing of the token itself.
+        app.config.admin_token.as_ref().is_some_and(|token| {
+            let tag = app.sealer.mac(ADMIN_TOKEN, token.expose_secret().as_bytes());
+            app.sealer.verify_mac(ADMIN_TOKEN, sent.expose_secret().as_bytes(), &tag)
+        })
+    }
+}
+
+impl FromRequestParts<App> for PlatformAdmin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Bearer(token) = parts.extract().await?;
+        if Self::has_token(app, &token) {
+            return Ok(Self { user_id: None });
+        }
+        let user = CurrentUser::of(app, &token).await.map_err(|problem| match problem.status {
+            StatusCode::UNAUTHORIZED => Problem::unauthenticated(),
+            _ => problem,
+        })?;
+        if user.is_platform_admin { Ok(Self { user_id: Some(user.user_id) }) } else { Err(Problem::forbidden()) }
+    }
+}
