@@ -6,8 +6,10 @@
 //! nobody depends on to the use case that depends on them all.
 
 pub mod clock;
+pub mod config;
 pub mod db;
 pub mod egress;
 pub mod http;
 pub mod provisioning;
+pub mod seal;
 pub mod webhooks;
