@@ -1,19 +1,27 @@
 //! The running product: what the edges hold, and how its parts are put together.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
 use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    admin, audit,
     clock::Clock,
-    config::Config,
+    config::{Config, Environment},
     db::{self, Db, Location, Wake},
-    http,
+    doctor,
+    egress::{Egress, Policy},
+    home, http,
     identity::{keys::Keys, passwords::Hasher},
+    leads,
+    mail::Post,
+    plans,
     seal::Sealer,
+    signup, storefront,
 };
 
 /// What edges (`api`, `pages`, `jobs`, the command line) work with. Verbs never see it.
@@ -36,6 +44,12 @@ pub struct Parts {
     pub keys: Keys,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// Puts letters into the outbox.
+    pub post: Post,
+    /// The way out for calls that customers aim.
+    pub egress: Egress,
+    /// Cancelled when the process is to stop.
+    pub stop: CancellationToken,
 }
 
 impl Deref for App {
@@ -61,18 +75,39 @@ impl App {
         let sealer = Sealer::new(&config.secret_key, config.secret_key_previous.as_ref());
         let keys = Keys::new(db.clone(), sealer.clone(), config.public_url.as_str());
         let hasher = Hasher::new(&config.password, Hasher::cores())?;
-        Ok(Self(Arc::new(Parts { config, db, clock, wake: Wake::default(), sealer, keys, hasher })))
+        let post = Post { sealer: sealer.clone(), public_url: config.public_url.clone() };
+        let provision = &config.provision;
+        let https_only = config.environment != Environment::Development;
+        let policy = Policy { https_only, allow_private_addresses: provision.allow_private_addresses };
+        let egress = Egress::new(policy, CONNECT_TIMEOUT)?;
+        let (wake, stop) = (Wake::default(), CancellationToken::new());
+        Ok(Self(Arc::new(Parts { config, db, clock, wake, sealer, keys, hasher, post, egress, stop })))
     }
 
     /// Every route, inside the edge.
     pub fn router(&self) -> Router {
         let (router, collected) = api().split_for_parts();
         let document = http::document(collected);
-        http::edge::around(router.merge(http::documentation(&document)), self)
+        http::edge::around(router.merge(pages()).merge(http::documentation(&document)), self)
     }
 }
 
-/// Every JSON route with its description. Slices add theirs here.
+/// How long an outbound connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Every JSON route with its description.
 pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(http::base())
+        .merge(plans::api::routes())
+        .merge(leads::routes())
+        .merge(signup::api::routes())
+        .merge(storefront::routes())
+        .merge(admin::routes())
+        .merge(audit::routes())
+        .merge(doctor::routes())
+}
+
+/// Every page.
+fn pages() -> Router<App> {
+    home::routes()
 }

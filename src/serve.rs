@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tower::Layer;
 use tower_http::normalize_path::NormalizePathLayer;
 
-use crate::{app::App, home, outbox, provisioning};
+use crate::{app::App, config::Environment, home, outbox, provisioning};
 
 /// Which parts of the product a process runs.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ async fn answer(app: App, listener: TcpListener) {
 fn greet(app: &App, bound: SocketAddr) {
     let (config, url) = (&app.config, app.config.public_url.as_str().trim_end_matches('/'));
     tracing::info!(feature = "serve", %bound, database = app.db.name(), environment = %config.environment, "Listening");
-    if !config.environment.is_development() {
+    if config.environment != Environment::Development {
         return;
     }
     println!("Tenantry {} is up ({} on {bound}, {})", env!("CARGO_PKG_VERSION"), config.environment, app.db.name());

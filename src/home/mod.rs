@@ -12,6 +12,7 @@ use rust_embed::Embed;
 
 use crate::{
     app::App,
+    config::Environment,
     http::{self, Problem},
     storefront, tenants,
 };
@@ -33,7 +34,7 @@ async fn front(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<R
     if let Some(tenant) = tenant(&app, &headers, &uri).await? {
         return storefront::pages::page(&app, tenant).await;
     }
-    let is_development = app.config.environment.is_development();
+    let is_development = app.config.environment == Environment::Development;
     let page = Page { is_development, try_it: try_it(&app) };
     Ok(Html(page.render().map_err(|error| Problem::internal(&error))?).into_response())
 }

@@ -10,7 +10,7 @@ use axum::{
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
-        ContentBuilder, OpenApi as Document, Ref, ResponseBuilder,
+        ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
         path::{Operation, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -66,8 +66,8 @@ fn add_problems(operation: &mut Operation) {
     if operation.security.is_some() {
         possible.extend([("401", "No valid token"), ("403", "Not allowed")]);
     }
-    let parameters = operation.parameters.iter().flatten();
-    for parameter in parameters {
+    for parameter in operation.parameters.iter().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
         match parameter.parameter_in {
             ParameterIn::Path => {
                 possible.extend([("404", "There is nothing here"), ("400", "An address that cannot be read")])

@@ -22,7 +22,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 pub use refusal::Error;
-pub use store::{LookedUp, look_up};
+pub use store::{LookedUp, candidates, look_up};
 
 use crate::{
     audit,
@@ -225,7 +225,7 @@ const TAKEOVER_WITHIN: TimeDelta = TimeDelta::days(7);
 fn write_to_owner(batch: &mut Batch, now: &Now, post: &Post, tenant_id: Uuid, user_id: Uuid, new: &NewTenant) {
     let email = &new.owner.email;
     let mut token = |purpose: one_time::Purpose, ttl: Option<TimeDelta>| -> SecretString {
-        one_time::mint(batch, now, &one_time::NewToken { user_id, tenant_id: Some(tenant_id), purpose, email, ttl })
+        one_time::mint(batch, now, one_time::NewToken { user_id, tenant_id: Some(tenant_id), purpose, email, ttl })
     };
     let letter = match new.door {
         Door::Admin | Door::Cli => {

@@ -6,13 +6,14 @@ use secrecy::SecretString;
 use super::{
     Error, LookedUp, Means, NewTenant, Owner,
     api::{Start, Started, UserView},
-    look_up, provision_tenant,
+    candidates, look_up, provision_tenant,
     wizard::{self, Next},
 };
 use crate::{
     app::App,
     audit,
     billing::Payment,
+    clock::Now,
     http::{FieldError, Once, Reply, line},
     identity::{email::Email, passwords, signup_token},
     provisioning,
@@ -156,13 +157,12 @@ impl LookedUp {
     }
 
     /// The slug asked for, if it is free; else the first free one that the name leads to.
-    pub fn slug_for(&self, slug: &Slug, is_explicit: bool, now: &crate::clock::Now) -> Result<Slug, Error> {
-        if is_explicit && self.taken.contains(slug.as_str()) {
-            let free = slug.following().filter(|slug| !self.taken.contains(slug.as_str()));
+    pub fn slug_for(&self, slug: &Slug, is_explicit: bool, now: &Now) -> Result<Slug, Error> {
+        if is_explicit && self.taken.contains(slug) {
+            let free = slug.following().filter(|slug| !self.taken.contains(slug));
             return Err(Error::SlugTaken(free.take(3).collect()));
         }
-        Ok(self
-            .free_slug(slug)
-            .unwrap_or_else(|| slug.with_suffix(&format!("{:04x}", u16::from_be_bytes(now.bytes())))))
+        let free = candidates(slug).find(|candidate| !self.taken.contains(candidate));
+        Ok(free.unwrap_or_else(|| slug.by_chance(now)))
     }
 }

@@ -6,13 +6,18 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Value};
 use uuid::Uuid;
 
 use crate::{
-    db::{self, sql},
+    db,
     plans::{PlanRow, flags::SIGNUP_ENABLED, store::COLUMNS},
     tenants::slugs::Slug,
 };
 
-/// How many addresses are tried for a name before one of chance is taken.
+/// How many slugs are tried for a name before one of chance is taken.
 const CANDIDATES: usize = 9;
+
+/// The slugs to try for a name, in order.
+pub fn candidates(first: &Slug) -> impl Iterator<Item = Slug> + '_ {
+    std::iter::once(first.clone()).chain(first.following()).take(CANDIDATES)
+}
 
 /// What was found.
 pub struct LookedUp {
@@ -23,7 +28,7 @@ pub struct LookedUp {
     /// Who has the address.
     pub user: Option<ExistingUser>,
     /// Those of the slug's candidates that are taken.
-    pub taken: HashSet<String>,
+    pub taken: HashSet<Slug>,
 }
 
 /// Somebody who already has the address, and the sign-up they have not finished.
@@ -71,7 +76,7 @@ async fn look_up_with(
     email: &str,
     slug: &Slug,
 ) -> Result<LookedUp, DbErr> {
-    let candidates: Vec<Slug> = std::iter::once(slug.clone()).chain(slug.following().take(CANDIDATES - 1)).collect();
+    let candidates: Vec<Slug> = candidates(slug).collect();
     let places: Vec<String> = (3..3 + candidates.len()).map(|n| format!("${n}")).collect();
     let query = format!(
         "select {COLUMNS}, {flag} as signup_enabled, u.id as user_id, u.password_hash, p.id as plan_found, \
@@ -94,14 +99,6 @@ async fn look_up_with(
         plan,
         signup_enabled: found.signup_enabled,
         user: found.user_id.map(|id| ExistingUser { id, password_hash, unfinished_tenant }),
-        taken: found.taken.unwrap_or_default().split(',').map(str::to_owned).collect(),
+        taken: found.taken.unwrap_or_default().split(',').filter_map(|slug| Slug::parse(slug).ok()).collect(),
     })
-}
-
-impl LookedUp {
-    /// The first free address that a name leads to.
-    pub fn free_slug(&self, derived: &Slug) -> Option<Slug> {
-        let mut candidates = std::iter::once(derived.clone()).chain(derived.following().take(CANDIDATES - 1));
-        candidates.find(|candidate| !self.taken.contains(candidate.as_str()))
-    }
 }

@@ -115,7 +115,7 @@ pub async fn end(tx: &Tx, now: &Now, means: &Means<'_>, tenant_id: Uuid, ending:
         return Err(Error::ProvisionAlreadyStarted);
     }
     if let (true, Some(url)) = (is_other, wants) {
-        webhooks::set_signup_url(tx, now, means.sealer, tenant_id, url).await?;
+        webhooks::set_signup_endpoint(tx, now, means.sealer, tenant_id, url).await?;
     }
     match (is_queued, ending.switch(&tenant.plan)) {
         (true, _) if is_other => {

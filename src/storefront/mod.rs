@@ -39,6 +39,9 @@ pub struct Face {
     pub branding: Branding,
 }
 
+/// At most this many posts, and this many fixtures.
+const SHOWN: i64 = 20;
+
 /// The storefront of a tenant; nothing where it is not open.
 pub async fn of(
     db: &impl ConnectionTrait,
@@ -49,8 +52,8 @@ pub async fn of(
         return Ok(None);
     }
     let segments = catalog::storefront(db, tenant.id).await?;
-    let posts = content::published_posts(db, tenant.id).await?;
-    let fixtures = content::upcoming_fixtures(db, tenant.id, today).await?;
+    let posts = content::published_posts(db, tenant.id, SHOWN).await?;
+    let fixtures = content::upcoming_fixtures(db, tenant.id, today, SHOWN).await?;
     let branding = tenant.branding();
     Ok(Some(Storefront { tenant: Face { name: tenant.name, slug: tenant.slug, branding }, segments, posts, fixtures }))
 }

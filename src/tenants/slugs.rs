@@ -6,6 +6,7 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::clock::Now;
 use serde::Serialize;
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
@@ -91,6 +92,17 @@ impl Slug {
     /// `acme-2`, `acme-3` … after `acme`, in the order to try or suggest them. Never longer than 50, and never ends.
     pub fn following(&self) -> impl Iterator<Item = Self> + '_ {
         numbered(&self.0).skip(1)
+    }
+
+    /// This slug with a suffix of chance, for a name that so many have that counting on would take long.
+    ///
+    /// # Panics
+    /// Never: four hexadecimal digits make any slug's head a slug.
+    #[must_use]
+    pub fn by_chance(&self, now: &Now) -> Self {
+        let suffix = format!("-{:04x}", u16::from_be_bytes(now.bytes()));
+        let room = self.0.len().min(MAX_LENGTH - suffix.len());
+        Self::parse(&(self.0[..room].trim_end_matches('-').to_owned() + &suffix)).expect("a slug with a suffix")
     }
 }
 
