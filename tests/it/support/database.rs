@@ -1,0 +1,146 @@
+//! A database for one test: a file in a scratch folder, or a PostgreSQL database copied from a migrated template.
+
+use std::path::{Path, PathBuf};
+
+use sea_orm::{
+    ConnectionTrait, Database as Orm, DatabaseConnection, FromQueryResult, Statement,
+    sqlx::{self, Connection, PgConnection},
+};
+use tenantry::{
+    clock::Clock,
+    db::{self, Location},
+};
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// One test's database and its scratch folder, which goes with it.
+pub struct Database {
+    pub kind: Kind,
+    folder: PathBuf,
+    /// What `DATABASE_URL` has to say; nothing for SQLite in the data folder.
+    pub url: Option<String>,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[derive(FromQueryResult)]
+struct N {
+    n: i64,
+}
+
+impl Database {
+    /// An empty, migrated database.
+    pub async fn create(kind: Kind) -> Self {
+        let name = format!("t_{}", Clock::system().now().id().simple());
+        let folder = std::env::temp_dir().join(format!("tenantry-{name}"));
+        std::fs::create_dir_all(&folder).expect("a scratch folder");
+        let url = match kind {
+            Kind::Sqlite => {
+                let file = Location::Sqlite(folder.join("tenantry.db"));
+                let db = db::connect(&file, 1).await.expect("SQLite opens");
+                db::migrate(&db).await.expect("SQLite migrates");
+                db.close().await;
+                None
+            }
+            Kind::Postgres => Some(copy_of_template(&name).await),
+        };
+        Self { kind, folder, url }
+    }
+
+    /// The data folder: the SQLite file is in it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A connection of the test's own, to look at what the product did, or to stand in its way.
+    pub async fn open(&self) -> DatabaseConnection {
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => format!("sqlite://{}?mode=rw", self.folder.join("tenantry.db").display()),
+        };
+        Orm::connect(url).await.expect("the test's database opens")
+    }
+
+    /// What a `select count(*) as n …` counts.
+    pub async fn count(&self, query: &str) -> i64 {
+        let connection = self.open().await;
+        let statement = Statement::from_string(connection.get_database_backend(), query);
+        let n = N::find_by_statement(statement).one(&connection).await.expect(query).map_or(0, |row| row.n);
+        connection.close().await.expect("closes");
+        n
+    }
+
+    /// How many rows each table has that a sign-up writes to. All must be 0 where nothing happened.
+    pub async fn rows(&self) -> Vec<(&'static str, i64)> {
+        let mut rows = Vec::new();
+        for table in WRITTEN_BY_SIGNUP {
+            rows.push((table, self.count(&format!("select count(*) as n from {table}")).await));
+        }
+        rows
+    }
+
+    /// Runs statements as they are.
+    pub async fn execute(&self, statements: &str) {
+        let connection = self.open().await;
+        connection.execute_unprepared(statements).await.expect(statements);
+        connection.close().await.expect("closes");
+    }
+}
+
+/// Every table that a wizard's first step writes to, in the order of the batch, and the one that keeps its answer.
+pub const WRITTEN_BY_SIGNUP: [&str; 14] = [
+    "users",
+    "tenants",
+    "memberships",
+    "subscriptions",
+    "credit_balances",
+    "credit_transactions",
+    "segments",
+    "packages",
+    "provision_runs",
+    "provision_steps",
+    "one_time_tokens",
+    "outbox",
+    "audit_events",
+    "idempotency_keys",
+];
+
+/// Copies the template, which the first test to come here makes. Tests are processes of their own, so a lock in the database
+/// orders them.
+async fn copy_of_template(name: &str) -> String {
+    let admin = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is not set: run the tests with scripts/test");
+    let mut connection = PgConnection::connect(&admin).await.expect("the test PostgreSQL answers");
+    let template = format!("template_{}", env!("CARGO_PKG_VERSION").replace('.', "_"));
+    sqlx::query("select pg_advisory_lock(7)").execute(&mut connection).await.expect("locks");
+    let exists = sqlx::query("select 1 from pg_database where datname = $1").bind(&template);
+    if exists.fetch_optional(&mut connection).await.expect("asks").is_none() {
+        execute(&mut connection, format!("create database {template}_making")).await;
+        let url = with_database(&admin, &format!("{template}_making"));
+        let db = db::connect(&Location::Postgres(url.into()), 2).await.expect("connects");
+        db::migrate(&db).await.expect("PostgreSQL migrates");
+        db.close().await;
+        execute(&mut connection, format!("alter database {template}_making rename to {template}")).await;
+    }
+    execute(&mut connection, format!("create database {name} template {template}")).await;
+    sqlx::query("select pg_advisory_unlock(7)").execute(&mut connection).await.expect("unlocks");
+    with_database(&admin, name)
+}
+
+async fn execute(connection: &mut PgConnection, statement: String) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(connection).await.expect("PostgreSQL obeys");
+}
+
+fn with_database(url: &str, name: &str) -> String {
+    let mut url = url::Url::parse(url).expect("a URL");
+    url.set_path(name);
+    url.to_string()
+}
