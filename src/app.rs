@@ -18,7 +18,7 @@ use crate::{
     home, http,
     identity::{keys::Keys, passwords::Hasher},
     leads,
-    mail::Post,
+    mail::{self, Post, Transport},
     plans,
     seal::Sealer,
     signup, storefront,
@@ -46,6 +46,8 @@ pub struct Parts {
     pub hasher: Hasher,
     /// Puts letters into the outbox.
     pub post: Post,
+    /// Takes letters out of it.
+    pub mailer: Transport,
     /// The way out for calls that customers aim.
     pub egress: Egress,
     /// Cancelled when the process is to stop.
@@ -76,12 +78,13 @@ impl App {
         let keys = Keys::new(db.clone(), sealer.clone(), config.public_url.as_str());
         let hasher = Hasher::new(&config.password, Hasher::cores())?;
         let post = Post { sealer: sealer.clone(), public_url: config.public_url.clone() };
+        let mailer = Transport::new(&config.smtp, config.environment)?;
         let provision = &config.provision;
         let https_only = config.environment != Environment::Development;
         let policy = Policy { https_only, allow_private_addresses: provision.allow_private_addresses };
         let egress = Egress::new(policy, CONNECT_TIMEOUT)?;
         let (wake, stop) = (Wake::default(), CancellationToken::new());
-        Ok(Self(Arc::new(Parts { config, db, clock, wake, sealer, keys, hasher, post, egress, stop })))
+        Ok(Self(Arc::new(Parts { config, db, clock, wake, sealer, keys, hasher, post, mailer, egress, stop })))
     }
 
     /// Every route, inside the edge.
@@ -105,6 +108,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(admin::routes())
         .merge(audit::routes())
         .merge(doctor::routes())
+        .merge(mail::routes())
 }
 
 /// Every page.

@@ -145,6 +145,7 @@ fn describe() {
     metrics::describe_histogram!("tenantry_provision_run_seconds", "From a run's first start to its end");
     metrics::describe_histogram!("tenantry_provision_wait_seconds", "From a run's commit to its first start");
     metrics::describe_counter!("tenantry_late_writes_refused_total", "Writes of workers that had lost their lease");
+    metrics::describe_counter!("tenantry_outbox_tries_total", "Tries at mails and webhooks, by kind and outcome");
     metrics::describe_gauge!("tenantry_queue_depth", "Work that is due or waiting, by queue");
     metrics::describe_gauge!("tenantry_invariant_violations", "What doctor counts, by invariant; all must be 0");
 }

@@ -1,0 +1,166 @@
+//! The letters. Each has one sentence on why it came, one link, and one sentence on what to do where it was not expected.
+//!
+//! Links are made from the public URL alone, never from a request's `Host`. Names are strangers' text: see [`line`].
+
+use askama::Template;
+use url::Url;
+
+use super::{Mail, message::line};
+use crate::identity::email::Email;
+
+/// What all letters are made of.
+struct Letter<'a> {
+    subject: String,
+    /// Why it came. `{name}` in bold where HTML can.
+    why: &'a str,
+    /// The tenant's name.
+    name: Option<String>,
+    /// What the link does.
+    action: &'a str,
+    link: String,
+    /// What to do where it was not expected.
+    otherwise: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "mail/letter.txt")]
+struct Text<'a>(&'a Letter<'a>);
+
+#[derive(Template)]
+#[template(path = "mail/letter.html")]
+struct Html<'a>(&'a Letter<'a>);
+
+impl Letter<'_> {
+    fn to(self, to: &Email) -> Mail {
+        // Rendering into a string cannot fail: the templates call nothing that can.
+        let text = Text(&self).render().expect("renders");
+        let html = Html(&self).render().expect("renders");
+        Mail { to: to.clone(), to_name: None, subject: self.subject, text, html }
+    }
+
+    /// The sentence before the tenant's name.
+    fn before(&self) -> &str {
+        self.why.split_once("{name}").map_or(self.why, |(before, _)| before)
+    }
+
+    /// The sentence after it.
+    fn after(&self) -> &str {
+        self.why.split_once("{name}").map_or("", |(_, after)| after)
+    }
+
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+}
+
+/// A page below the public URL, with its secret.
+fn link(public_url: &Url, path: &str, token: &str) -> String {
+    let mut url = public_url.clone();
+    url.set_path(path);
+    url.query_pairs_mut().clear().append_pair("token", token);
+    url.into()
+}
+
+/// After sign-up: proves the address.
+pub fn verify_email(public_url: &Url, to: &Email, tenant_name: &str, token: &str) -> Mail {
+    let name = line(tenant_name);
+    let letter = Letter {
+        subject: format!("Confirm your email address for {name}"),
+        why: "You signed up with this address for {name}. Please confirm that it is yours.",
+        name: Some(name),
+        action: "Confirm email address",
+        link: link(public_url, "/verify-email", token),
+        otherwise: "If you did not sign up, ignore this mail; nothing more will come.",
+    };
+    letter.to(to)
+}
+
+/// On request: logs in.
+pub fn magic_link(public_url: &Url, to: &Email, token: &str) -> Mail {
+    let letter = Letter {
+        subject: "Your link to log in".into(),
+        why: "You asked for a link to log in. It works once, and only for a short time.",
+        name: None,
+        action: "Log in",
+        link: link(public_url, "/magic-link", token),
+        otherwise: "If you did not ask for it, ignore this mail; nobody gets in without the link.",
+    };
+    letter.to(to)
+}
+
+/// When provisioning completes: leads the owner in.
+pub fn owner_link(public_url: &Url, to: &Email, tenant_name: &str, token: &str) -> Mail {
+    let name = line(tenant_name);
+    let letter = Letter {
+        subject: format!("{name} is ready"),
+        why: "Everything is set up for {name}. This link logs you in; it works once.",
+        name: Some(name),
+        action: "Open it",
+        link: link(public_url, "/magic-link", token),
+        otherwise: "If you did not sign up, ignore this mail.",
+    };
+    letter.to(to)
+}
+
+/// When an operator made the tenant for somebody: hands it over. The link logs them in.
+pub fn takeover(public_url: &Url, to: &Email, tenant_name: &str, token: &str) -> Mail {
+    let name = line(tenant_name);
+    let letter = Letter {
+        subject: format!("{name} was set up for you"),
+        why: "We have set up {name} for you, and you are its owner. This link logs you in, so that you can take it over and \
+              choose a password; it works once.",
+        name: Some(name),
+        action: "Take it over",
+        link: link(public_url, "/magic-link", token),
+        otherwise: "If you did not expect this, ignore this mail.",
+    };
+    letter.to(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::links;
+
+    fn letters(name: &str) -> Vec<Mail> {
+        let url: Url = "https://app.example.com".parse().expect("a URL");
+        let to = Email::parse("ada@example.com").expect("an address");
+        vec![
+            verify_email(&url, &to, name, "s_e-c"),
+            magic_link(&url, &to, "s_e-c"),
+            owner_link(&url, &to, name, "s_e-c"),
+            takeover(&url, &to, name, "s_e-c"),
+        ]
+    }
+
+    #[test]
+    fn each_letter_has_its_one_link_in_both_parts() {
+        let paths = ["verify-email", "magic-link", "magic-link", "magic-link"];
+        for (mail, path) in letters("Acme").into_iter().zip(paths) {
+            let link = format!("https://app.example.com/{path}?token=s_e-c");
+            assert_eq!(links(&mail.text), [link.clone()]);
+            assert_eq!(mail.html.matches(&format!("href=\"{link}\"")).count(), 1, "{}", mail.html);
+            assert!(!mail.text.contains("{name}") && !mail.html.contains("{name}"));
+        }
+    }
+
+    #[test]
+    fn a_tenants_name_is_text_and_nothing_else() {
+        for mail in letters("<script>\"O'Neil\" & Co</script>\r\nBcc: x@example.com https://evil.example") {
+            assert!(!mail.html.contains("<script>"), "{}", mail.html);
+            assert!(!mail.subject.contains(['\r', '\n']), "{}", mail.subject);
+            assert_eq!(links(&mail.text).len(), 1, "{}", mail.text);
+        }
+        let welcome = &letters("<script>\"O'Neil\" & Co</script>")[2];
+        assert!(welcome.text.contains("<script>\"O'Neil\" & Co</script>"), "{}", welcome.text);
+        assert!(welcome.html.contains("&#60;script&#62;&#34;O&#39;Neil&#34; &#38; Co"), "{}", welcome.html);
+    }
+
+    #[test]
+    fn other_scripts_and_emoji_stay() {
+        for name in ["🚀 Rakete", "شركة النور", "Žluťoučký"] {
+            let mail = &letters(name)[0];
+            assert!(mail.subject.contains(name) && mail.text.contains(name) && mail.html.contains(name));
+        }
+    }
+}
