@@ -134,6 +134,8 @@ pub struct Provision {
     pub lease: Duration,
     /// A step's attempt that takes longer has failed.
     pub step_timeout: Duration,
+    /// How long the application that took a `call_webhook` with 202 has to call back.
+    pub callback_timeout: Duration,
     /// Attempts of a step, at least 1.
     pub max_attempts: u32,
     /// The first pause between two attempts; it doubles.

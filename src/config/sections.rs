@@ -173,6 +173,7 @@ impl Provision {
             app_secret: reader.optional("provision.app_secret", &SECRET),
             lease: reader.required("provision.lease", &TIME_SPAN),
             step_timeout: reader.required("provision.step_timeout", &TIME_SPAN),
+            callback_timeout: reader.required("provision.callback_timeout", &TIME_SPAN),
             max_attempts: reader.required("provision.max_attempts", &COUNT),
             backoff_base: reader.required("provision.backoff_base", &TIME_SPAN),
             backoff_cap: reader.required("provision.backoff_cap", &TIME_SPAN),
