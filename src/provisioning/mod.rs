@@ -4,13 +4,25 @@
 //! mirrors it. Sign-up opens it in the tenant's own transaction ([`open_run`]), so there is no tenant without a run and no run
 //! without a tenant. The tenant is opened last, in the transaction that completes the run.
 
+pub mod api;
 pub mod apps_script;
+mod backoff;
 mod blueprint;
+mod callback;
+mod carry;
+mod events;
+mod finish;
+mod held;
+pub mod janitor;
+pub mod jobs;
+mod record;
 mod status;
+mod steps;
 mod store;
 mod verbs;
 
 pub use blueprint::{Blueprint, PlannedAutomation, StepName};
+pub use callback::{Report, report};
 pub use status::{Status, StepState, current};
 pub use store::{RunStatus, StepStatus};
 pub use verbs::{Error, NewRun, Queued, follow_plan, open_run, queue, replace_steps, retry, supersede};

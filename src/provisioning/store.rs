@@ -117,7 +117,7 @@ pub(crate) mod step {
     use super::{StepName, StepStatus};
 
     #[sea_orm::model]
-    #[derive(Clone, Debug, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "provision_steps")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -191,6 +191,34 @@ pub(super) async fn had(tx: &Tx, tenant_id: Uuid) -> Result<Vec<StepName>, DbErr
     let text = "select distinct name from provision_steps where tenant_id = $1 and status in ('complete', 'skipped')";
     let rows = tx.query_all_raw(sql(tx, text, [tenant_id.into()])).await?;
     rows.iter().map(|row| row.try_get("", "name")).collect()
+}
+
+/// The tenant that a run is for, as its steps need it.
+#[derive(Clone, Debug, FromQueryResult)]
+pub(super) struct Subject {
+    pub tenant_id: Uuid,
+    pub slug: String,
+    pub name: String,
+    pub created_at: DateTime<Utc>,
+    pub owner_id: Uuid,
+    pub owner_email: String,
+    /// The endpoint that the wizard asked for.
+    pub webhook_url: Option<String>,
+}
+
+#[cfg(test)]
+impl Subject {
+    pub fn sample() -> Self {
+        Self {
+            tenant_id: Uuid::nil(),
+            slug: "acme".into(),
+            name: "Acme".into(),
+            created_at: DateTime::UNIX_EPOCH,
+            owner_id: Uuid::nil(),
+            owner_email: "ada@example.com".into(),
+            webhook_url: None,
+        }
+    }
 }
 
 /// The time between two moments in whole milliseconds, at least 1.

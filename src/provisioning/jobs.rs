@@ -1,0 +1,158 @@
+//! The reconciler: it claims due runs and carries each to its end, step by step.
+//!
+//! It takes no input but the database. It wakes when somebody commits work and on a timer, so that the happy path, a retry that
+//! has become due and a run whose worker has died are one path. Up to `worker.concurrency` runs are carried at once.
+//!
+//! For the fault tests (feature `failpoints`) each step passes two points: `step::<name>::before`, when its attempt is counted
+//! and nothing has happened, and `step::<name>::after`, when its effect has happened and is not recorded yet. They take `fail`'s
+//! own actions (`panic`, `sleep(ms)`, `pause`), `return(error)` and `return(die)`; a `sleep` beyond the lease at `after` makes the
+//! worker write late.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use sea_orm::DbErr;
+use tokio::{sync::Semaphore, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    StepName,
+    apps_script::Client,
+    backoff::Backoff,
+    carry,
+    held::{Held, Next, Rules},
+    record::{self, Claimant},
+    steps,
+};
+use crate::{
+    app::App,
+    egress::{BuildError, Egress},
+    http::chain,
+};
+
+/// Connecting takes longer than this only where nobody answers.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the reconciler and its steps work with.
+pub(super) struct Worker {
+    pub app: App,
+    /// For URLs that the operator configured.
+    pub trusted: Egress,
+    /// Where Apps Script is enabled.
+    pub apps_script: Option<Client>,
+    /// Who holds a lease, for people who look into the table.
+    name: String,
+}
+
+impl Worker {
+    fn new(app: App) -> Result<Self, BuildError> {
+        let config = &app.config;
+        let trusted = Egress::trusted(CONNECT_TIMEOUT)?;
+        let google = &config.apps_script;
+        let apps_script = google.token.as_ref().filter(|_| google.enabled).map(|token| {
+            let timeout = config.provision.step_timeout;
+            Client::new(trusted.clone(), google.api_base.clone(), token.clone(), timeout)
+        });
+        let name = format!("{}-{}", std::process::id(), app.clock.now().id());
+        Ok(Self { app, trusted, apps_script, name })
+    }
+
+    /// How long a worker may be silent.
+    pub fn lease(&self) -> TimeDelta {
+        TimeDelta::from_std(self.app.config.provision.lease).unwrap_or(TimeDelta::MAX)
+    }
+
+    pub fn backoff(&self) -> Backoff {
+        let config = &self.app.config.provision;
+        Backoff { base: config.backoff_base, cap: config.backoff_cap }
+    }
+}
+
+impl Rules for Worker {
+    fn max_attempts(&self) -> i64 {
+        self.app.config.provision.max_attempts.into()
+    }
+
+    fn is_idle(&self, held: &Held, name: StepName) -> bool {
+        steps::is_idle(self, held, name)
+    }
+
+    fn callback_hash(&self, held: &Held, name: StepName) -> Option<Vec<u8>> {
+        steps::callback_hash(&self.app.sealer, held, name)
+    }
+}
+
+/// Carries runs until `stop`; then ends the steps at hand, gives the rest of their runs back and returns.
+pub async fn run(app: App, stop: CancellationToken) {
+    let worker = match Worker::new(app) {
+        Ok(worker) => Arc::new(worker),
+        Err(error) => {
+            tracing::error!(feature = "provision", error = %chain(&error), "Cannot provision: no HTTP client");
+            return;
+        }
+    };
+    let lanes = Arc::new(Semaphore::new(worker.app.config.worker.concurrency));
+    let carried = TaskTracker::new();
+    while let Some(free) = free_lanes(&lanes, &stop).await {
+        // From before the look, so that work which is committed during it is not slept over.
+        let woken = worker.app.wake.woken();
+        let look = look(&worker, free).await.unwrap_or_else(|error| {
+            tracing::warn!(feature = "provision", error = %chain(&error), "Could not look for due runs");
+            Look::Nothing(worker.app.config.worker.poll)
+        });
+        let claimed = match look {
+            Look::Claimed(claimed) => claimed,
+            Look::Nothing(pause) => {
+                tokio::select! {
+                    () = woken => {}
+                    () = sleep(pause) => {}
+                    () = stop.cancelled() => {}
+                }
+                continue;
+            }
+        };
+        for (held, next) in claimed {
+            let Ok(lane) = lanes.clone().try_acquire_owned() else { break };
+            let (worker, stop) = (worker.clone(), stop.clone());
+            carried.spawn(async move {
+                carry::to_its_end(&worker, held, next, &stop).await;
+                drop(lane);
+            });
+        }
+    }
+    carried.close();
+    carried.wait().await;
+}
+
+/// Waits until a run could be carried, and answers how many; nothing once it is time to stop.
+async fn free_lanes(lanes: &Semaphore, stop: &CancellationToken) -> Option<usize> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        lane = lanes.acquire() => lane.ok().map(|_| lanes.available_permits() + 1),
+    }
+}
+
+/// What a look at the queue came to.
+enum Look {
+    /// Runs to carry.
+    Claimed(Vec<(Held, Next)>),
+    /// Nothing to do for so long, unless somebody says otherwise.
+    Nothing(Duration),
+}
+
+async fn look(worker: &Worker, free: usize) -> Result<Look, DbErr> {
+    let app = &worker.app;
+    let (now, poll) = (app.clock.now(), app.config.worker.poll);
+    match record::next_due(app.db.read()).await? {
+        None => return Ok(Look::Nothing(poll)),
+        Some(due) if due > now.at => return Ok(Look::Nothing((due - now.at).to_std().unwrap_or(poll).min(poll))),
+        Some(_) => {}
+    }
+    let claimant = Claimant { name: &worker.name, lease: worker.lease(), limit: free };
+    let tx = app.db.begin().await?;
+    let claimed = record::claim(&tx, &now, &claimant, worker).await?;
+    tx.commit().await?;
+    // Where others were faster, they are not raced at once.
+    Ok(if claimed.is_empty() { Look::Nothing(poll) } else { Look::Claimed(claimed) })
+}
