@@ -19,7 +19,7 @@ use crate::{
     identity::{keys::Keys, passwords::Hasher},
     leads,
     mail::{self, Post, Transport},
-    plans,
+    plans, provisioning,
     seal::Sealer,
     signup, storefront,
 };
@@ -104,6 +104,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(plans::api::routes())
         .merge(leads::routes())
         .merge(signup::api::routes())
+        .merge(provisioning::api::routes())
         .merge(storefront::routes())
         .merge(admin::routes())
         .merge(audit::routes())

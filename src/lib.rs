@@ -10,6 +10,32 @@ pub mod config;
 pub mod db;
 pub mod egress;
 pub mod http;
-pub mod provisioning;
 pub mod seal;
+pub mod telemetry;
+
+pub mod audit;
+pub mod mail;
+pub mod outbox;
+
+pub mod identity;
+pub mod tenants;
+
+pub mod plans;
+
+pub mod billing;
+
+pub mod catalog;
+pub mod content;
+pub mod leads;
+pub mod storefront;
 pub mod webhooks;
+
+pub mod provisioning;
+
+pub mod signup;
+
+pub mod admin;
+pub mod app;
+pub mod doctor;
+pub mod home;
+pub mod serve;

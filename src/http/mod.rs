@@ -1,5 +1,31 @@
-//! The HTTP edge that all slices share.
+//! The HTTP edge that all slices share: what every request passes ([`edge`]), how its parts are read ([`Json`], [`Path`],
+//! [`Query`]), how a repeat is recognised ([`Posted`], [`Once`]), and how it is refused ([`Problem`]).
 
+pub mod dev;
+pub mod edge;
+mod extract;
+mod headers;
+mod idempotency;
+mod openapi;
+mod paging;
 mod problem;
 
-pub use problem::{FieldError, Problem};
+pub use edge::RequestId;
+pub use extract::{Bearer, Json, Path, Query};
+pub use idempotency::{IdempotencyKey, NotKept, Once, Posted, Reply};
+pub use openapi::{base, document, documentation};
+pub use paging::{Listing, Page, PageQuery};
+pub use problem::{FieldError, Problem, ProblemBody, chain, line};
+
+use axum::http::{HeaderMap, Uri, header};
+
+/// The host that a request was sent to, lower-case, without port.
+pub fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let sent = authority.or_else(|| headers.get(header::HOST)?.to_str().ok())?;
+    let host = sent
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(sent, |(host, _)| host);
+    Some(host.trim_end_matches('.').to_ascii_lowercase())
+}
