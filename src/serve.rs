@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use axum::{ServiceExt, extract::Request, serve::ListenerExt};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 use tower::Layer;
 use tower_http::normalize_path::NormalizePathLayer;
 
@@ -24,6 +24,25 @@ const GRACE: Duration = Duration::from_secs(25);
 
 /// Runs until SIGINT or SIGTERM; then takes no new work, finishes or hands back what runs, and closes the database.
 pub async fn run(app: App, roles: Roles) -> anyhow::Result<()> {
+    let (bound, address) = oneshot::channel();
+    let signals = tokio::spawn({
+        let app = app.clone();
+        async move {
+            if let Ok(address) = address.await {
+                greet(&app, address);
+            }
+            signal().await;
+            tracing::info!(feature = "serve", "Stopping: finishing what runs");
+            app.stop.cancel();
+        }
+    });
+    let ended = until_stopped(app, roles, bound).await;
+    signals.abort();
+    ended
+}
+
+/// Runs until `app.stop` is cancelled. Tells where it listens.
+pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<SocketAddr>) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     if let Some(pool) = app.db.postgres() {
         tasks.spawn(app.wake.clone().relay(pool.clone(), app.stop.clone()));
@@ -36,12 +55,10 @@ pub async fn run(app: App, roles: Roles) -> anyhow::Result<()> {
     if roles.http {
         let listener = TcpListener::bind(app.config.http.bind).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", app.config.http.bind))?;
-        greet(&app, listener.local_addr()?);
+        drop(bound.send(listener.local_addr()?));
         tasks.spawn(answer(app.clone(), listener));
     }
-    signal().await;
-    tracing::info!(feature = "serve", "Stopping: finishing what runs");
-    app.stop.cancel();
+    app.stop.cancelled().await;
     let finished = tokio::time::timeout(GRACE, async {
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {

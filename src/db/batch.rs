@@ -56,6 +56,7 @@ impl Batch {
     /// The first row that is refused; the transaction is then only good for rolling back.
     pub async fn send(self, tx: &Tx) -> Result<(), BatchError> {
         match tx.get_database_backend() {
+            _ if self.inserts.is_empty() => Ok(()),
             DbBackend::Postgres => self.send_as_one(tx).await,
             _ => self.send_one_by_one(tx).await,
         }

@@ -117,7 +117,8 @@ pub const WRITTEN_BY_SIGNUP: [&str; 14] = [
 /// Copies the template, which the first test to come here makes. Tests are processes of their own, so a lock in the database
 /// orders them.
 async fn copy_of_template(name: &str) -> String {
-    let admin = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is not set: run the tests with scripts/test");
+    let admin =
+        std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is not set: run the tests with scripts/test");
     let mut connection = PgConnection::connect(&admin).await.expect("the test PostgreSQL answers");
     let template = format!("template_{}", env!("CARGO_PKG_VERSION").replace('.', "_"));
     sqlx::query("select pg_advisory_lock(7)").execute(&mut connection).await.expect("locks");
