@@ -3,6 +3,13 @@
 //! A run is a row with an ordered list of steps. It goes `pending → processing → complete | failed`; `tenants.provision_state`
 //! mirrors it. Sign-up opens it in the tenant's own transaction ([`open_run`]), so there is no tenant without a run and no run
 //! without a tenant. The tenant is opened last, in the transaction that completes the run.
+//!
+//! [`jobs`] carries runs: `record` claims them by lease and writes under the claim's fence, `carry` and `finish` take one
+//! from step to step, `held` is what a worker knows of it, and each step is a file in `steps`. [`janitor`] removes what was
+//! abandoned.
+//!
+//! It refuses to change a run that has started ([`Error::AlreadyStarted`]) and to retry one that has not failed
+//! ([`Error::NotFailed`]).
 
 pub mod api;
 pub mod apps_script;

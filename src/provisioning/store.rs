@@ -141,16 +141,18 @@ pub(crate) mod step {
 }
 
 /// A tenant's last run, in short.
-#[derive(Clone, Copy, Debug, FromQueryResult)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub(super) struct Last {
     pub id: Uuid,
+    pub plan: String,
     pub status: RunStatus,
     pub version: i64,
 }
 
 /// A tenant's last run. Versions go up from run to run, so the last one has the highest.
 pub(super) async fn last(connection: &impl ConnectionTrait, tenant_id: Uuid) -> Result<Option<Last>, DbErr> {
-    let text = "select id, status, version from provision_runs where tenant_id = $1 order by version desc limit 1";
+    let text =
+        "select id, plan, status, version from provision_runs where tenant_id = $1 order by version desc limit 1";
     let row = connection.query_one_raw(sql(connection, text, [tenant_id.into()])).await?;
     row.map(|row| Last::from_query_result(&row, "")).transpose()
 }
@@ -165,7 +167,7 @@ pub(super) async fn touched<const N: usize>(
     row.map(|row| Ok((row.try_get("", "id")?, row.try_get("", "version")?))).transpose()
 }
 
-/// Mirrors a run's state onto its tenant. The first completion opens a pending tenant.
+/// Mirrors a run's state onto its tenant.
 pub(super) async fn mirror(
     tx: &Tx,
     now: &Now,

@@ -68,6 +68,9 @@ pub fn open_run(batch: &mut Batch, now: &Now, new: NewRun<'_>) -> Uuid {
 
 fn add(batch: &mut Batch, now: &Now, new: NewRun<'_>, version: i64) -> Uuid {
     let run_id = now.id();
+    if new.queued {
+        requested(new.tenant_id, run_id, new.plan);
+    }
     let queued_at = new.queued.then_some(now.at);
     batch.insert(run::Model {
         tenant_id: new.tenant_id,
@@ -89,6 +92,10 @@ fn add(batch: &mut Batch, now: &Now, new: NewRun<'_>, version: i64) -> Uuid {
     });
     batch.insert_all(step_rows(new.tenant_id, run_id, new.steps, version));
     run_id
+}
+
+fn requested(tenant_id: Uuid, run_id: Uuid, plan: &str) {
+    tracing::info!(feature = "provision", %tenant_id, %run_id, plan, "Queue request");
 }
 
 fn step_rows(
@@ -120,10 +127,11 @@ fn step_rows(
 pub async fn queue(tx: &Tx, now: &Now, tenant_id: Uuid) -> Result<Queued, Error> {
     let text = "update provision_runs set queued_at = $2, due_at = $2, updated_at = $2, version = version + 1 \
                 where tenant_id = $1 and status = 'pending' and queued_at is null returning id, version";
-    if let Some((run_id, _)) = touched(tx, text, [tenant_id.into(), now.at.into()]).await? {
-        return Ok(Queued { run_id, status: RunStatus::Pending });
-    }
+    let queued = touched(tx, text, [tenant_id.into(), now.at.into()]).await?;
     let last = store::last(tx, tenant_id).await?.ok_or(Error::NoRun)?;
+    if queued.is_some() {
+        requested(tenant_id, last.id, &last.plan);
+    }
     Ok(Queued { run_id: last.id, status: last.status })
 }
 
@@ -207,6 +215,7 @@ pub async fn retry(tx: &Tx, now: &Now, tenant_id: Uuid) -> Result<Queued, Error>
         _ => Error::Database(error),
     })?;
     let (run_id, version) = queued.ok_or(Error::NotFailed)?;
+    requested(tenant_id, run_id, &last.plan);
     let text = "update provision_steps set status = 'pending', attempts = 0, error = null, started_at = null, \
                 finished_at = null, version = $3 \
                 where tenant_id = $1 and run_id = $2 and status not in ('complete', 'skipped')";
