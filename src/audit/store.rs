@@ -6,7 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{db::sql, http::{Listing, Page}};
+use crate::{
+    db::sql,
+    http::{Listing, Page},
+};
 
 pub(crate) mod row {
     use sea_orm::entity::prelude::*;
@@ -54,7 +57,11 @@ pub struct AuditEvent {
 const COLUMNS: &str = "id, tenant_id, actor_type, actor_id, action, request_id, detail, created_at";
 
 /// A page of events, of one tenant where it is given, newest first.
-pub async fn list(db: &impl ConnectionTrait, tenant_id: Option<Uuid>, page: Page) -> Result<Listing<AuditEvent>, DbErr> {
+pub async fn list(
+    db: &impl ConnectionTrait,
+    tenant_id: Option<Uuid>,
+    page: Page,
+) -> Result<Listing<AuditEvent>, DbErr> {
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1;
     let rows = match tenant_id {
         None => {
@@ -62,7 +69,9 @@ pub async fn list(db: &impl ConnectionTrait, tenant_id: Option<Uuid>, page: Page
             AuditEvent::find_by_statement(sql(db, &query, [page.before.into(), limit.into()])).all(db).await?
         }
         Some(tenant_id) => {
-            let query = format!("select {COLUMNS} from audit_events where tenant_id = $1 and id < $2 order by id desc limit $3");
+            let query = format!(
+                "select {COLUMNS} from audit_events where tenant_id = $1 and id < $2 order by id desc limit $3"
+            );
             let values = [tenant_id.into(), page.before.into(), limit.into()];
             AuditEvent::find_by_statement(sql(db, &query, values)).all(db).await?
         }

@@ -1,12 +1,7 @@
 //! The development mailbox: what would have been sent, to read and to follow its links. In other environments it is not there.
 
 use askama::Template;
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::Html,
-};
+use axum::{Json, extract::State, http::StatusCode, response::Html};
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use serde::Serialize;

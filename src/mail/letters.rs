@@ -138,7 +138,7 @@ mod tests {
         let paths = ["verify-email", "magic-link", "magic-link", "magic-link"];
         for (mail, path) in letters("Acme").into_iter().zip(paths) {
             let link = format!("https://app.example.com/{path}?token=s_e-c");
-            assert_eq!(links(&mail.text), [link.clone()]);
+            assert_eq!(links(&mail.text), [link.as_str()]);
             assert_eq!(mail.html.matches(&format!("href=\"{link}\"")).count(), 1, "{}", mail.html);
             assert!(!mail.text.contains("{name}") && !mail.html.contains("{name}"));
         }

@@ -12,7 +12,8 @@ use crate::clock::Now;
 /// One line of a stranger's text, as it may stand in a subject, a header or a sentence of ours: no line breaks or other
 /// control characters, nothing that turns the direction of the text around it (Unicode TR 36, 2.5), no link.
 pub(super) fn line(text: &str) -> String {
-    let plain: String = text.chars().filter(|c| !is_invisible(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String =
+        text.chars().filter(|c| !is_invisible(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words: Vec<&str> = plain.split_whitespace().collect();
     words.join(" ").replace("://", ": //")
 }
@@ -26,7 +27,11 @@ fn is_invisible(c: char) -> bool {
 pub fn links(text: &str) -> Vec<String> {
     let is_link = |word: &&str| word.starts_with("https://") || word.starts_with("http://");
     let bare = |word: &str| word.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '>', '"', '\'']).to_owned();
-    text.split_whitespace().map(|word| word.trim_start_matches(['<', '(', '[', '"', '\''])).filter(is_link).map(bare).collect()
+    text.split_whitespace()
+        .map(|word| word.trim_start_matches(['<', '(', '[', '"', '\'']))
+        .filter(is_link)
+        .map(bare)
+        .collect()
 }
 
 /// The message that leaves. Its id is the outbox row's, so that a repeat is recognised.

@@ -26,7 +26,7 @@ const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// One try, well within the lease.
 const TRY: Duration = Duration::from_secs(30);
 /// What is being tried when the process stops has so long to end.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
 /// The pause after the database did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -167,16 +167,14 @@ fn verdict(now: &Now, row: &Claimed, outcome: Outcome) -> (&'static str, Settled
         Outcome::Done => ("done", ended(Status::Done, false, None)),
         Outcome::Kept => ("done", ended(Status::Done, true, None)),
         Outcome::Refused { error } => ("failed", ended(Status::Failed, false, Some(error))),
-        Outcome::Retry { error, after } => {
-            match super::backoff::pause(row.kind, row.attempts, now.fraction(), after) {
-                None => ("failed", ended(Status::Failed, false, Some(error))),
-                Some(pause) => {
-                    let due_at = now.at + TimeDelta::from_std(pause).unwrap_or(LEASE);
-                    let error = Some(error);
-                    ("retried", Settled { status: Status::Pending, keeps_payload: true, due_at, error, finished_at: None })
-                }
+        Outcome::Retry { error, after } => match super::backoff::pause(row.kind, row.attempts, now.fraction(), after) {
+            None => ("failed", ended(Status::Failed, false, Some(error))),
+            Some(pause) => {
+                let due_at = now.at + TimeDelta::from_std(pause).unwrap_or(LEASE);
+                let error = Some(error);
+                ("retried", Settled { status: Status::Pending, keeps_payload: true, due_at, error, finished_at: None })
             }
-        }
+        },
     }
 }
 

@@ -93,6 +93,6 @@ pub fn enqueue(
 ///
 /// # Errors
 /// See [`PayloadError`].
-pub fn open<T: DeserializeOwned>(sealer: &Sealer, sealed: &[u8]) -> Result<T, PayloadError> {
-    Ok(serde_json::from_slice(&sealer.open(PURPOSE, sealed)?)?)
+pub fn open<T: DeserializeOwned>(sealer: &Sealer, payload: &[u8]) -> Result<T, PayloadError> {
+    Ok(serde_json::from_slice(&sealer.open(PURPOSE, payload)?)?)
 }

@@ -109,7 +109,13 @@ pub(super) async fn next_due(db: &impl ConnectionTrait, mails: bool) -> Result<O
 
 /// Claims at most `limit` due rows. A claimed row is due again when its lease expires, so a worker's death and a failed try
 /// are found by one query.
-pub(super) async fn claim(tx: &Tx, now: &Now, mails: bool, limit: i64, lease: TimeDelta) -> Result<Vec<Claimed>, DbErr> {
+pub(super) async fn claim(
+    tx: &Tx,
+    now: &Now,
+    mails: bool,
+    limit: i64,
+    lease: TimeDelta,
+) -> Result<Vec<Claimed>, DbErr> {
     let query = format!(
         "with due as materialized (select id from outbox where status = 'pending' and due_at <= $1 \
              and (kind <> 'mail' or $2) order by due_at limit $3{}) \
