@@ -64,7 +64,7 @@ impl Deref for App {
 
 impl App {
     /// Puts the parts together. Connects, but neither migrates nor starts anything.
-    pub async fn new(config: Config, clock: Clock) -> anyhow::Result<Self> {
+    pub async fn new(mut config: Config, clock: Clock) -> anyhow::Result<Self> {
         let location = match &config.database_url {
             Some(url) if url.expose_secret().starts_with("sqlite:") => {
                 let path = url.expose_secret().trim_start_matches("sqlite:").trim_start_matches("//");
@@ -74,6 +74,10 @@ impl App {
             None => Location::Sqlite(config.data_dir.join("tenantry.db")),
         };
         let db = db::connect(&location, config.database_connections).await.context("cannot open the database")?;
+        if db.postgres().is_none() {
+            // Another process on the file cannot be heard, only looked for; a look costs microseconds.
+            config.worker.poll = config.worker.poll.min(SQLITE_POLL);
+        }
         let sealer = Sealer::new(&config.secret_key, config.secret_key_previous.as_ref());
         let keys = Keys::new(db.clone(), sealer.clone(), config.public_url.as_str());
         let hasher = Hasher::new(&config.password, Hasher::cores())?;
@@ -94,6 +98,9 @@ impl App {
         http::edge::around(router.merge(pages()).merge(http::documentation(&document)), self)
     }
 }
+
+/// How often workers look for work that another process has put into the SQLite file.
+const SQLITE_POLL: Duration = Duration::from_millis(50);
 
 /// How long an outbound connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

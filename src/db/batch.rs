@@ -59,7 +59,6 @@ impl Batch {
             return Ok(());
         }
         match tx.get_database_backend() {
-            _ if self.inserts.is_empty() => Ok(()),
             DbBackend::Postgres => self.send_as_one(tx).await,
             _ => self.send_one_by_one(tx).await,
         }

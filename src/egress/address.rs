@@ -53,10 +53,7 @@ const V4: &[(Ipv4Net, &str)] = &[
 
 /// Special networks that are refused whole. What lies outside `2000::/3` would be refused anyway; it is listed for its name.
 const V6: &[(Ipv6Net, &str)] = &[
-    (
-        Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128),
-        "unspecified",
-    ),
+    (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), "unspecified"),
     (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "loopback"),
     // Deprecated by RFC 4291, 2.5.5.1.
     (v6(0, 0, 0, 96), "IPv4-compatible"),
@@ -80,9 +77,7 @@ const MAPPED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff,
 const NAT64: Ipv6Net = v6(0x64, 0xff9b, 0, 96);
 
 fn class_v4(ip: Ipv4Addr) -> Option<&'static str> {
-    V4.iter()
-        .find(|(net, _)| net.contains(&ip))
-        .map(|(_, class)| *class)
+    V4.iter().find(|(net, _)| net.contains(&ip)).map(|(_, class)| *class)
 }
 
 fn class_v6(ip: Ipv6Addr) -> Option<&'static str> {
@@ -92,9 +87,7 @@ fn class_v6(ip: Ipv6Addr) -> Option<&'static str> {
     if let Some(class) = embedded_v4(ip).and_then(class_v4) {
         return Some(class);
     }
-    let reachable = [GLOBAL_UNICAST, MAPPED, NAT64]
-        .iter()
-        .any(|net| net.contains(&ip));
+    let reachable = [GLOBAL_UNICAST, MAPPED, NAT64].iter().any(|net| net.contains(&ip));
     (!reachable).then_some("not global unicast")
 }
 
@@ -116,10 +109,7 @@ mod tests {
     use super::*;
 
     fn class(text: &str) -> Option<&'static str> {
-        forbidden(
-            text.parse()
-                .unwrap_or_else(|_| panic!("{text} is an address")),
-        )
+        forbidden(text.parse().unwrap_or_else(|_| panic!("{text} is an address")))
     }
 
     #[test]

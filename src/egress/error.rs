@@ -86,13 +86,8 @@ impl EgressError {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::Connect { .. } | Self::Dns { .. } | Self::Body { .. } => {
-                true
-            }
-            Self::Forbidden(_)
-            | Self::Tls { .. }
-            | Self::TooManyRedirects
-            | Self::Request { .. } => false,
+            Self::Timeout { .. } | Self::Connect { .. } | Self::Dns { .. } | Self::Body { .. } => true,
+            Self::Forbidden(_) | Self::Tls { .. } | Self::TooManyRedirects | Self::Request { .. } => false,
         }
     }
 
@@ -102,9 +97,7 @@ impl EgressError {
         if let Some(own) = causes(error).find_map(|cause| cause.downcast_ref::<Self>()) {
             return own.clone();
         }
-        let reason = causes(error)
-            .last()
-            .map_or_else(String::new, ToString::to_string);
+        let reason = causes(error).last().map_or_else(String::new, ToString::to_string);
         if causes(error).any(<dyn Error>::is::<rustls::Error>) {
             Self::Tls { reason }
         } else if error.is_timeout() {
@@ -123,10 +116,7 @@ impl EgressError {
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(error.source(), |cause: &&'a (dyn Error + 'static)| {
         let cause = *cause;
-        match cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
+        match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
             None => cause.source(),
         }

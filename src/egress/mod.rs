@@ -91,27 +91,19 @@ impl Egress {
     /// A client for URLs that came from outside. `connect_timeout` bounds name lookup, connecting and TLS together;
     /// the whole call is bounded by [`Request::timeout`].
     pub fn new(policy: Policy, connect_timeout: Duration) -> Result<Self, BuildError> {
-        let resolver =
-            GuardedResolver::from_system(policy.allow_private_addresses, connect_timeout)?;
+        let resolver = GuardedResolver::from_system(policy.allow_private_addresses, connect_timeout)?;
         let build = || client_builder(resolver.clone(), connect_timeout);
         let client = build().build().or_else(|error| {
             // A slim container without CA certificates must still start, and reach plain http.
             tracing::warn!(%error, "no CA certificates found: https calls will fail until ca-certificates is installed");
             build().tls_certs_only([]).build()
         })?;
-        Ok(Self {
-            policy,
-            client,
-            connect_timeout,
-        })
+        Ok(Self { policy, client, connect_timeout })
     }
 
     /// A client for URLs that the operator configured, which may be http and on a private network.
     pub fn trusted(connect_timeout: Duration) -> Result<Self, BuildError> {
-        let policy = Policy {
-            https_only: false,
-            allow_private_addresses: true,
-        };
+        let policy = Policy { https_only: false, allow_private_addresses: true };
         Self::new(policy, connect_timeout)
     }
 
@@ -126,9 +118,7 @@ impl Egress {
     /// See [`EgressError`]; [`EgressError::Forbidden`] before anything is sent to the forbidden hop.
     pub async fn send(&self, request: Request) -> Result<Response, EgressError> {
         let after = request.timeout;
-        tokio::time::timeout(after, self.follow(request))
-            .await
-            .unwrap_or(Err(EgressError::Timeout { after }))
+        tokio::time::timeout(after, self.follow(request)).await.unwrap_or(Err(EgressError::Timeout { after }))
     }
 
     async fn follow(&self, request: Request) -> Result<Response, EgressError> {

@@ -56,10 +56,8 @@ impl fmt::Display for ProbeFailed {
         }
         let mut phrases: Vec<_> = phrases.into_iter().collect();
         phrases.sort_by_key(|(_, (position, _))| *position);
-        let phrases: Vec<_> = phrases
-            .iter()
-            .map(|(text, (_, methods))| format!("{text} {}", listed(methods)))
-            .collect();
+        let phrases: Vec<_> =
+            phrases.iter().map(|(text, (_, methods))| format!("{text} {}", listed(methods))).collect();
         write!(f, "the webhook {}", listed(&phrases))
     }
 }
@@ -132,10 +130,7 @@ mod tests {
     async fn methods_answering(answers: &[(&str, u16)]) -> MockServer {
         let server = MockServer::start().await;
         for (verb, status) in answers {
-            Mock::given(matchers::method(*verb))
-                .respond_with(ResponseTemplate::new(*status))
-                .mount(&server)
-                .await;
+            Mock::given(matchers::method(*verb)).respond_with(ResponseTemplate::new(*status)).mount(&server).await;
         }
         server
     }
@@ -149,15 +144,9 @@ mod tests {
         assert_eq!((loose.method, loose.status), (Method::HEAD, 405));
 
         for status in [401, 403, 404, 405] {
-            let server =
-                methods_answering(&[("HEAD", status), ("GET", status), ("OPTIONS", status)]).await;
+            let server = methods_answering(&[("HEAD", status), ("GET", status), ("OPTIONS", status)]).await;
             assert!(probed(&server, false).await.is_ok(), "{status}");
-            assert!(
-                !probed(&server, true)
-                    .await
-                    .expect_err("strict")
-                    .is_transient()
-            );
+            assert!(!probed(&server, true).await.expect_err("strict").is_transient());
         }
     }
 
@@ -165,18 +154,12 @@ mod tests {
     async fn a_failed_probe_says_what_happened() {
         let server = methods_answering(&[("HEAD", 500), ("GET", 500), ("OPTIONS", 500)]).await;
         let failed = probed(&server, false).await.expect_err("500 never counts");
-        assert_eq!(
-            failed.to_string(),
-            "the webhook answered 500 to HEAD, GET and OPTIONS"
-        );
+        assert_eq!(failed.to_string(), "the webhook answered 500 to HEAD, GET and OPTIONS");
         assert!(failed.is_transient());
 
         let server = methods_answering(&[("HEAD", 405), ("GET", 400), ("OPTIONS", 405)]).await;
         let failed = probed(&server, true).await.expect_err("strict");
-        assert_eq!(
-            failed.to_string(),
-            "the webhook answered 405 to HEAD and OPTIONS and answered 400 to GET"
-        );
+        assert_eq!(failed.to_string(), "the webhook answered 405 to HEAD and OPTIONS and answered 400 to GET");
         assert!(!failed.is_transient());
     }
 
@@ -187,10 +170,7 @@ mod tests {
             .respond_with(ResponseTemplate::new(200).set_delay(60 * SECOND))
             .mount(&server)
             .await;
-        Mock::given(matchers::method("GET"))
-            .respond_with(ResponseTemplate::new(200))
-            .mount(&server)
-            .await;
+        Mock::given(matchers::method("GET")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
         let url = server.uri().parse().expect("a URL");
         let accepted = probe(&trusted(), &url, &[], true, Duration::from_millis(200)).await;
         assert_eq!(accepted.expect("accepted").method, Method::GET);
@@ -201,18 +181,12 @@ mod tests {
         let server = MockServer::start().await;
         let (egress, url) = guarded(&server);
         let hosts = ["hook.test".to_owned()];
-        Mock::given(matchers::path("/start"))
-            .respond_with(redirect_to("http://elsewhere.test/"))
-            .mount(&server)
-            .await;
+        Mock::given(matchers::path("/start")).respond_with(redirect_to("http://elsewhere.test/")).mount(&server).await;
         let failed = probe(&egress, &url, &hosts, false, SECOND).await;
         let refused = UrlRefused::HostNotListed("elsewhere.test".to_owned());
         assert_eq!(
             failed.expect_err("off the list").tries,
-            [(
-                Method::HEAD,
-                Outcome::Failed(EgressError::Forbidden(refused))
-            )]
+            [(Method::HEAD, Outcome::Failed(EgressError::Forbidden(refused)))]
         );
     }
 }

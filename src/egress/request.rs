@@ -53,13 +53,9 @@ impl Request {
     /// # Errors
     /// [`EgressError::Request`] when `body` can't be written as JSON.
     pub fn json(mut self, body: &impl Serialize) -> Result<Self, EgressError> {
-        self.body = serde_json::to_vec(body).map_err(|error| EgressError::Request {
-            reason: error.to_string(),
-        })?;
-        self.headers.insert(
-            reqwest::header::CONTENT_TYPE,
-            reqwest::header::HeaderValue::from_static("application/json"),
-        );
+        self.body = serde_json::to_vec(body).map_err(|error| EgressError::Request { reason: error.to_string() })?;
+        self.headers
+            .insert(reqwest::header::CONTENT_TYPE, reqwest::header::HeaderValue::from_static("application/json"));
         Ok(self)
     }
 }
@@ -79,10 +75,7 @@ pub struct Response {
 
 impl Response {
     /// Reads `answer` up to `cap` bytes.
-    pub(super) async fn read(
-        mut answer: reqwest::Response,
-        cap: usize,
-    ) -> Result<Self, reqwest::Error> {
+    pub(super) async fn read(mut answer: reqwest::Response, cap: usize) -> Result<Self, reqwest::Error> {
         let mut body = Vec::new();
         let mut truncated = cap == 0;
         while !truncated && let Some(chunk) = answer.chunk().await? {
@@ -90,12 +83,7 @@ impl Response {
             truncated = chunk.len() > room;
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
-        Ok(Self {
-            status: answer.status().as_u16(),
-            headers: std::mem::take(answer.headers_mut()),
-            body,
-            truncated,
-        })
+        Ok(Self { status: answer.status().as_u16(), headers: std::mem::take(answer.headers_mut()), body, truncated })
     }
 
     /// Whether the status is 2xx.

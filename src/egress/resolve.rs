@@ -24,10 +24,7 @@ pub(super) struct GuardedResolver {
 
 impl GuardedResolver {
     /// Reads `/etc/resolv.conf` and `/etc/hosts`; without the former the local name server is asked, as libc does.
-    pub(super) fn from_system(
-        allow_private_addresses: bool,
-        timeout: Duration,
-    ) -> Result<Self, NetError> {
+    pub(super) fn from_system(allow_private_addresses: bool, timeout: Duration) -> Result<Self, NetError> {
         let builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
             tracing::warn!(%error, "no readable DNS configuration, asking the name server on this machine");
             asking(NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into()))
@@ -46,19 +43,13 @@ impl GuardedResolver {
         // Two tries of a quarter each: a silent name server must not cost the address that the hosts file gave.
         options.timeout = timeout / 4;
         options.attempts = 1;
-        Ok(Self {
-            dns: builder.build()?,
-            allow_private_addresses,
-            timeout,
-        })
+        Ok(Self { dns: builder.build()?, allow_private_addresses, timeout })
     }
 
     /// The addresses of `host`, with port 0 (reqwest puts in the URL's). One forbidden address refuses the name: a name
     /// with a public and a private address is no honest webhook, and which one is connected to would be chance.
     pub(super) async fn lookup(&self, host: &str) -> Result<Vec<SocketAddr>, EgressError> {
-        let no_answer = |reason: &str| EgressError::Dns {
-            reason: reason.to_owned(),
-        };
+        let no_answer = |reason: &str| EgressError::Dns { reason: reason.to_owned() };
         let found = tokio::time::timeout(self.timeout, self.dns.lookup_ip(host))
             .await
             .map_err(|_| no_answer("the name server did not answer in time"))?
@@ -76,19 +67,14 @@ impl GuardedResolver {
         {
             return Err(EgressError::Forbidden(UrlRefused::ResolvesTo(class)));
         }
-        Ok(addresses
-            .into_iter()
-            .map(|ip| SocketAddr::new(ip, 0))
-            .collect())
+        Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect())
     }
 
     /// Replaces the hosts file by `text`.
     #[cfg(test)]
     pub(super) fn with_hosts(mut self, text: &str) -> Self {
         let mut hosts = hickory_resolver::Hosts::default();
-        hosts
-            .read_hosts_conf(text.as_bytes())
-            .expect("a hosts file");
+        hosts.read_hosts_conf(text.as_bytes()).expect("a hosts file");
         self.dns.set_hosts(std::sync::Arc::new(hosts));
         self
     }
@@ -96,10 +82,7 @@ impl GuardedResolver {
 
 /// A resolver that knows one name server.
 fn asking(server: NameServerConfig) -> ResolverBuilder<TokioRuntimeProvider> {
-    TokioResolver::builder_with_config(
-        ResolverConfig::from_name_servers(vec![server]),
-        TokioRuntimeProvider::default(),
-    )
+    TokioResolver::builder_with_config(ResolverConfig::from_name_servers(vec![server]), TokioRuntimeProvider::default())
 }
 
 impl Resolve for GuardedResolver {
@@ -132,12 +115,7 @@ mod tests {
         assert_eq!(found, Ok(vec!["10.1.2.3:0".parse().expect("an address")]));
 
         let missing = resolver.lookup("outside.test");
-        let missing = tokio::time::timeout(2 * timeout, missing)
-            .await
-            .expect("an end to the waiting");
-        assert!(
-            matches!(missing, Err(EgressError::Dns { .. })),
-            "{missing:?}"
-        );
+        let missing = tokio::time::timeout(2 * timeout, missing).await.expect("an end to the waiting");
+        assert!(matches!(missing, Err(EgressError::Dns { .. })), "{missing:?}");
     }
 }

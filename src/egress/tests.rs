@@ -6,10 +6,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use super::*;
 
-const GUARDED: Policy = Policy {
-    https_only: false,
-    allow_private_addresses: false,
-};
+const GUARDED: Policy = Policy { https_only: false, allow_private_addresses: false };
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn trusted() -> Egress {
@@ -21,15 +18,8 @@ pub(super) fn guarded(server: &MockServer) -> (Egress, Url) {
     let resolver = GuardedResolver::from_system(false, SECOND)
         .expect("a resolver")
         .with_hosts("127.0.0.1 inside.test\n::1 inside6.test\n93.184.216.34 mixed.test\n10.0.0.1 mixed.test\n");
-    let client = client_builder(resolver, SECOND)
-        .resolve("hook.test", *server.address())
-        .build()
-        .expect("a client");
-    let egress = Egress {
-        policy: GUARDED,
-        client,
-        connect_timeout: SECOND,
-    };
+    let client = client_builder(resolver, SECOND).resolve("hook.test", *server.address()).build().expect("a client");
+    let egress = Egress { policy: GUARDED, client, connect_timeout: SECOND };
     let url = format!("http://hook.test:{}/start", server.address().port());
     (egress, url.parse().expect("a URL"))
 }
@@ -40,10 +30,7 @@ fn get(url: &str) -> Request {
 
 async fn answering(path: &str, answer: ResponseTemplate) -> MockServer {
     let server = MockServer::start().await;
-    Mock::given(matchers::path(path))
-        .respond_with(answer)
-        .mount(&server)
-        .await;
+    Mock::given(matchers::path(path)).respond_with(answer).mount(&server).await;
     server
 }
 
@@ -53,10 +40,7 @@ pub(super) fn redirect_to(location: &str) -> ResponseTemplate {
 
 async fn paths(server: &MockServer) -> Vec<String> {
     let requests = server.received_requests().await.expect("recorded");
-    requests
-        .iter()
-        .map(|request| request.url.path().to_owned())
-        .collect()
+    requests.iter().map(|request| request.url.path().to_owned()).collect()
 }
 
 /// `refused` is `Err` of a send that was forbidden for an address.
@@ -126,45 +110,20 @@ async fn a_trusted_client_reaches_localhost_by_name_and_address() {
 #[tokio::test]
 async fn a_redirect_to_a_forbidden_place_is_not_followed() {
     for (target, expected) in [
-        (
-            "http://127.0.0.1:PORT/secret",
-            "it leads to a loopback address",
-        ),
+        ("http://127.0.0.1:PORT/secret", "it leads to a loopback address"),
         ("//127.0.0.1:PORT/secret", "it leads to a loopback address"),
-        (
-            "http://[::ffff:127.0.0.1]:PORT/secret",
-            "it leads to a loopback address",
-        ),
-        (
-            "http://169.254.169.254/latest/meta-data",
-            "it leads to a link-local address",
-        ),
-        (
-            "http://localhost:PORT/secret",
-            "its host name resolves to a loopback address",
-        ),
-        (
-            "http://inside.test:PORT/secret",
-            "its host name resolves to a loopback address",
-        ),
-        (
-            "http://me:pw@hook.test:PORT/secret",
-            "it must not contain a user name or password",
-        ),
+        ("http://[::ffff:127.0.0.1]:PORT/secret", "it leads to a loopback address"),
+        ("http://169.254.169.254/latest/meta-data", "it leads to a link-local address"),
+        ("http://localhost:PORT/secret", "its host name resolves to a loopback address"),
+        ("http://inside.test:PORT/secret", "its host name resolves to a loopback address"),
+        ("http://me:pw@hook.test:PORT/secret", "it must not contain a user name or password"),
         ("file:///etc/passwd", "its scheme is not https"),
     ] {
         let server = MockServer::start().await;
         let (egress, url) = guarded(&server);
         let location = target.replace("PORT", &server.address().port().to_string());
-        Mock::given(matchers::path("/start"))
-            .respond_with(redirect_to(&location))
-            .mount(&server)
-            .await;
-        assert_eq!(
-            class(egress.send(get(url.as_str())).await),
-            expected,
-            "{target}"
-        );
+        Mock::given(matchers::path("/start")).respond_with(redirect_to(&location)).mount(&server).await;
+        assert_eq!(class(egress.send(get(url.as_str())).await), expected, "{target}");
         assert_eq!(paths(&server).await, ["/start"], "{target}");
     }
 }
@@ -173,24 +132,15 @@ async fn a_redirect_to_a_forbidden_place_is_not_followed() {
 async fn three_redirects_are_followed_and_a_fourth_is_not() {
     let server = MockServer::start().await;
     for (from, to) in [("/4", "/3"), ("/3", "/2"), ("/2", "/1"), ("/1", "/0")] {
-        Mock::given(matchers::path(from))
-            .respond_with(redirect_to(to))
-            .mount(&server)
-            .await;
+        Mock::given(matchers::path(from)).respond_with(redirect_to(to)).mount(&server).await;
     }
-    Mock::given(matchers::path("/0"))
-        .respond_with(ResponseTemplate::new(200))
-        .mount(&server)
-        .await;
+    Mock::given(matchers::path("/0")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
     let send = |path: &str| {
         let request = get(&format!("{}{path}", server.uri()));
         async move { trusted().send(request).await }
     };
     assert_eq!(send("/3").await.expect("an answer").status, 200);
-    assert_eq!(
-        send("/4").await.map(drop),
-        Err(EgressError::TooManyRedirects)
-    );
+    assert_eq!(send("/4").await.map(drop), Err(EgressError::TooManyRedirects));
 }
 
 #[tokio::test]
@@ -211,14 +161,10 @@ async fn credentials_stay_at_their_origin() {
     let other = answering("/", ResponseTemplate::new(200)).await;
     let server = answering("/", redirect_to(&other.uri())).await;
     let mut request = get(&server.uri());
-    request
-        .headers
-        .insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+    request.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
     trusted().send(request).await.expect("an answer");
-    let (first, second) = (
-        server.received_requests().await.expect("recorded"),
-        other.received_requests().await.expect("recorded"),
-    );
+    let (first, second) =
+        (server.received_requests().await.expect("recorded"), other.received_requests().await.expect("recorded"));
     assert_eq!((first.len(), second.len()), (1, 1));
     assert!(first[0].headers.contains_key(AUTHORIZATION));
     assert!(!second[0].headers.contains_key(AUTHORIZATION));
@@ -266,10 +212,7 @@ async fn plain_http_behind_https_is_a_tls_failure() {
 
 #[tokio::test]
 async fn http_and_user_info_are_refused_by_policy() {
-    let policy = Policy {
-        https_only: true,
-        allow_private_addresses: true,
-    };
+    let policy = Policy { https_only: true, allow_private_addresses: true };
     let egress = Egress::new(policy, SECOND).expect("a client");
     let refused = egress.send(get("http://127.0.0.1:9/")).await.map(drop);
     assert_eq!(refused, Err(EgressError::Forbidden(UrlRefused::HttpsOnly)));
@@ -277,17 +220,9 @@ async fn http_and_user_info_are_refused_by_policy() {
         let refused = egress.send(get(url)).await.map(drop);
         assert_eq!(refused, Err(EgressError::Forbidden(UrlRefused::UserInfo)));
     }
-    for url in [
-        "data:text/plain,x",
-        "mailto:a@example.com",
-        "ftp://127.0.0.1/",
-    ] {
+    for url in ["data:text/plain,x", "mailto:a@example.com", "ftp://127.0.0.1/"] {
         let refused = egress.send(get(url)).await.map(drop);
-        assert_eq!(
-            refused,
-            Err(EgressError::Forbidden(UrlRefused::Scheme)),
-            "{url}"
-        );
+        assert_eq!(refused, Err(EgressError::Forbidden(UrlRefused::Scheme)), "{url}");
     }
 }
 
@@ -295,33 +230,18 @@ async fn http_and_user_info_are_refused_by_policy() {
 async fn retry_after_reads_seconds_and_dates() {
     for (date, value, expected) in [
         ("Wed, 21 Oct 2015 07:28:00 GMT", "120", Some(120)),
-        (
-            "Wed, 21 Oct 2015 07:28:00 GMT",
-            "Wed, 21 Oct 2015 07:28:30 GMT",
-            Some(30),
-        ),
-        (
-            "Wed, 21 Oct 2015 07:28:00 GMT",
-            "Wed, 21 Oct 2015 07:00:00 GMT",
-            Some(0),
-        ),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:00:00 GMT", Some(0)),
         ("Wed, 21 Oct 2015 07:28:00 GMT", "soon", None),
     ] {
         let answer = Response {
             status: 503,
-            headers: [
-                (DATE, HeaderValue::from_static(date)),
-                (RETRY_AFTER, HeaderValue::from_static(value)),
-            ]
-            .into_iter()
-            .collect(),
+            headers: [(DATE, HeaderValue::from_static(date)), (RETRY_AFTER, HeaderValue::from_static(value))]
+                .into_iter()
+                .collect(),
             body: Vec::new(),
             truncated: false,
         };
-        assert_eq!(
-            answer.retry_after(),
-            expected.map(Duration::from_secs),
-            "{value}"
-        );
+        assert_eq!(answer.retry_after(), expected.map(Duration::from_secs), "{value}");
     }
 }

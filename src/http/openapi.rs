@@ -79,11 +79,14 @@ fn add_problems(operation: &mut Operation) {
     let problem = Ref::from_schema_name(ProblemBody::name());
     let content = ContentBuilder::new().schema(Some(problem)).build();
     for (status, description) in possible {
-        let response = ResponseBuilder::new()
-            .description(description)
-            .content("application/problem+json", content.clone())
-            .build();
+        let response = ResponseBuilder::new().description(description).build();
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
+    }
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if status.starts_with(['4', '5']) && response.content.is_empty() {
+            response.content.insert("application/problem+json".to_owned(), content.clone().into());
+        }
     }
 }
 

@@ -69,14 +69,8 @@ pub struct Script {
 impl Script {
     /// All files, the manifest first.
     fn all_files(&self) -> Vec<File> {
-        let manifest = File {
-            name: MANIFEST.to_owned(),
-            file_type: FileType::Json,
-            source: self.manifest.to_string(),
-        };
-        std::iter::once(manifest)
-            .chain(self.files.iter().cloned())
-            .collect()
+        let manifest = File { name: MANIFEST.to_owned(), file_type: FileType::Json, source: self.manifest.to_string() };
+        std::iter::once(manifest).chain(self.files.iter().cloned()).collect()
     }
 }
 
@@ -141,23 +135,15 @@ impl Client {
     }
 
     /// Does the first sub-step that `progress` lacks.
-    async fn advance(
-        &self,
-        script: &Script,
-        key: &str,
-        mut progress: Progress,
-    ) -> Result<Progress, ApiError> {
+    async fn advance(&self, script: &Script, key: &str, mut progress: Progress) -> Result<Progress, ApiError> {
         let Some(script_id) = &progress.script_id else {
             let title = format!("{} ({key})", script.title);
-            let project = self
-                .create_project(&title, script.parent_id.as_deref(), key)
-                .await?;
+            let project = self.create_project(&title, script.parent_id.as_deref(), key).await?;
             progress.script_id = Some(project.script_id);
             return Ok(progress);
         };
         if !progress.content_updated {
-            self.update_content(script_id, &script.all_files(), key)
-                .await?;
+            self.update_content(script_id, &script.all_files(), key).await?;
             progress.content_updated = true;
             return Ok(progress);
         }
@@ -171,10 +157,7 @@ impl Client {
         };
         let deployment = match self.find_deployment(script_id, key).await? {
             Some(deployment) => deployment,
-            None => {
-                self.create_deployment(script_id, version_number, key)
-                    .await?
-            }
+            None => self.create_deployment(script_id, version_number, key).await?,
         };
         progress.web_app_url = deployment.web_app_url();
         progress.deployment_id = Some(deployment.deployment_id);
@@ -184,21 +167,13 @@ impl Client {
     /// The version that an earlier try under `key` made.
     async fn find_version(&self, script_id: &str, key: &str) -> Result<Option<Version>, ApiError> {
         let versions = self.list_versions(script_id).await?;
-        Ok(versions
-            .into_iter()
-            .find(|version| version.description.as_deref() == Some(key)))
+        Ok(versions.into_iter().find(|version| version.description.as_deref() == Some(key)))
     }
 
     /// The deployment that an earlier try under `key` made.
-    async fn find_deployment(
-        &self,
-        script_id: &str,
-        key: &str,
-    ) -> Result<Option<Deployment>, ApiError> {
+    async fn find_deployment(&self, script_id: &str, key: &str) -> Result<Option<Deployment>, ApiError> {
         let deployments = self.list_deployments(script_id).await?;
-        Ok(deployments
-            .into_iter()
-            .find(|deployment| deployment.description() == Some(key)))
+        Ok(deployments.into_iter().find(|deployment| deployment.description() == Some(key)))
     }
 
     /// Undoes a deployment: deletes it when it exists. The project stays, for the API can't delete one.
@@ -212,10 +187,9 @@ impl Client {
         let found = match &progress.deployment_id {
             Some(id) => Ok(Some(id.clone())),
             // The process may have died between the creation and the write.
-            None => self
-                .find_deployment(script_id, key)
-                .await
-                .map(|found| found.map(|deployment| deployment.deployment_id)),
+            None => {
+                self.find_deployment(script_id, key).await.map(|found| found.map(|deployment| deployment.deployment_id))
+            }
         };
         let deleted = match found {
             Ok(Some(id)) => self.delete_deployment(script_id, &id, key).await,

@@ -93,7 +93,7 @@ pub async fn start(app: &App, once: &Once<'_>, signup: Signup, request_id: Strin
         return Err(Error::SignupsDisabled);
     }
     if found.user.is_some() {
-        return resume(app, &signup, found).await;
+        return resume(app, once, &signup, found).await;
     }
     let plan = found.self_serve_plan()?.clone();
     let slug = found.slug_for(&signup.slug, signup.slug_is_explicit, &app.clock.now())?;
@@ -127,7 +127,7 @@ pub async fn start(app: &App, once: &Once<'_>, signup: Signup, request_id: Strin
 }
 
 /// Somebody has the address. If it is they, and their sign-up is unfinished, it goes on.
-async fn resume(app: &App, signup: &Signup, found: LookedUp) -> Result<Reply, Error> {
+async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp) -> Result<Reply, Error> {
     let Some(user) = found.user else { return Err(Error::EmailTaken) };
     let (Some(hash), Some(tenant_id)) = (user.password_hash, user.unfinished_tenant) else {
         return Err(Error::EmailTaken);
@@ -139,7 +139,8 @@ async fn resume(app: &App, signup: &Signup, found: LookedUp) -> Result<Reply, Er
     let queued = provisioning::current(app.db.read(), tenant_id).await?.is_some_and(|run| run.queued_at.is_some());
     let next = wizard::next(&tenant, queued);
     let user = UserView { id: user.id, email: signup.email.as_str().to_owned() };
-    Ok(Reply::new(StatusCode::OK, &started(app, tenant.view(), user, next)))
+    let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), user, next));
+    Ok(once.keep_answer(&app.clock.now(), reply).await?)
 }
 
 fn started(app: &App, tenant: TenantView, user: UserView, next: Next) -> Started {

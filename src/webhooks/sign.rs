@@ -81,20 +81,12 @@ pub fn headers(
         return Err(SignError::MessageId);
     }
     let seconds = timestamp.timestamp();
-    let signature = signer(secret)?
-        .sign(msg_id, seconds, body.as_bytes())
-        .map_err(|_| SignError::Secret)?;
+    let signature = signer(secret)?.sign(msg_id, seconds, body.as_bytes()).map_err(|_| SignError::Secret)?;
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| SignError::MessageId);
     Ok([
         (name(standardwebhooks::HEADER_WEBHOOK_ID), value(msg_id)?),
-        (
-            name(standardwebhooks::HEADER_WEBHOOK_TIMESTAMP),
-            HeaderValue::from(seconds),
-        ),
-        (
-            name(standardwebhooks::HEADER_WEBHOOK_SIGNATURE),
-            value(&signature)?,
-        ),
+        (name(standardwebhooks::HEADER_WEBHOOK_TIMESTAMP), HeaderValue::from(seconds)),
+        (name(standardwebhooks::HEADER_WEBHOOK_SIGNATURE), value(&signature)?),
     ])
 }
 
@@ -124,23 +116,14 @@ pub async fn post_signed(
     message: Message<'_>,
     timeout: Duration,
 ) -> Result<Answer, EgressError> {
-    let signed = headers(secret, message.id, message.timestamp, message.body).map_err(|error| {
-        EgressError::Request {
-            reason: error.to_string(),
-        }
-    })?;
+    let signed = headers(secret, message.id, message.timestamp, message.body)
+        .map_err(|error| EgressError::Request { reason: error.to_string() })?;
     let mut request = Request::new(Method::POST, url.clone(), timeout);
     request.headers.extend(signed);
-    request
-        .headers
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     request.body = message.body.into();
     let response = egress.send(request).await?;
-    Ok(Answer {
-        status: response.status,
-        retry_after: response.retry_after(),
-        body: response.body,
-    })
+    Ok(Answer { status: response.status, retry_after: response.retry_after(), body: response.body })
 }
 
 #[cfg(test)]
@@ -159,26 +142,14 @@ mod tests {
     /// The vector that the reference libraries of Standard Webhooks share.
     #[test]
     fn the_reference_vector() {
-        let signed = headers(
-            &SECRET.into(),
-            "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            at(1_614_265_330),
-            BODY,
-        )
-        .expect("signed");
-        let texts: Vec<_> = signed
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().expect("text")))
-            .collect();
+        let signed = headers(&SECRET.into(), "msg_p5jXN8AQM9LWM0D4loKWxJek", at(1_614_265_330), BODY).expect("signed");
+        let texts: Vec<_> = signed.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
         assert_eq!(
             texts,
             [
                 ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
                 ("webhook-timestamp", "1614265330"),
-                (
-                    "webhook-signature",
-                    "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-                ),
+                ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
             ]
         );
     }
@@ -188,10 +159,7 @@ mod tests {
         let secret = secret_from(&[7; 32]);
         // The crate's verifier reads the clock, so this timestamp has to be real.
         let now = crate::clock::Clock::system().now().at;
-        let signed: HeaderMap = headers(&secret, "msg_1", now, BODY)
-            .expect("signed")
-            .into_iter()
-            .collect();
+        let signed: HeaderMap = headers(&secret, "msg_1", now, BODY).expect("signed").into_iter().collect();
         let receiver = Webhook::new(secret.expose_secret()).expect("secret");
         assert!(receiver.verify(BODY.as_bytes(), &signed).is_ok());
         assert!(receiver.verify(b"{}", &signed).is_err());
@@ -201,18 +169,8 @@ mod tests {
 
     #[test]
     fn bad_secrets_and_ids_are_refused() {
-        for secret in [
-            "",
-            "whsec_",
-            "whsec_c2hvcnQ=",
-            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-            "whsec_%%%",
-        ] {
-            assert_eq!(
-                check_secret(&secret.into()),
-                Err(SignError::Secret),
-                "{secret}"
-            );
+        for secret in ["", "whsec_", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_%%%"] {
+            assert_eq!(check_secret(&secret.into()), Err(SignError::Secret), "{secret}");
         }
         assert_eq!(check_secret(&secret_from(&[0; 32])), Ok(()));
         for id in ["", "a.b", "a\nb"] {
@@ -227,38 +185,16 @@ mod tests {
         Mock::given(matchers::method("POST"))
             .and(matchers::header("webhook-id", "msg_1"))
             .and(matchers::header("content-type", "application/json"))
-            .respond_with(
-                ResponseTemplate::new(503)
-                    .insert_header("retry-after", "7")
-                    .set_body_string("later"),
-            )
+            .respond_with(ResponseTemplate::new(503).insert_header("retry-after", "7").set_body_string("later"))
             .expect(1)
             .mount(&server)
             .await;
         let egress = Egress::trusted(Duration::from_secs(2)).expect("client");
         let url = server.uri().parse().expect("url");
-        let message = Message {
-            id: "msg_1",
-            timestamp: at(1_614_265_330),
-            body: BODY,
-        };
-        let answer = post_signed(
-            &egress,
-            &url,
-            &SECRET.into(),
-            message,
-            Duration::from_secs(5),
-        )
-        .await
-        .expect("an answer");
-        assert_eq!(
-            answer,
-            Answer {
-                status: 503,
-                body: b"later".to_vec(),
-                retry_after: Some(Duration::from_secs(7)),
-            }
-        );
+        let message = Message { id: "msg_1", timestamp: at(1_614_265_330), body: BODY };
+        let answer =
+            post_signed(&egress, &url, &SECRET.into(), message, Duration::from_secs(5)).await.expect("an answer");
+        assert_eq!(answer, Answer { status: 503, body: b"later".to_vec(), retry_after: Some(Duration::from_secs(7)) });
         let received = server.received_requests().await.expect("recorded");
         let want = headers(&SECRET.into(), "msg_1", at(1_614_265_330), BODY).expect("signed");
         assert_eq!(received[0].headers[&want[2].0], want[2].1);

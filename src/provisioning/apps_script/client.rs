@@ -75,29 +75,16 @@ impl ApiError {
     }
 
     fn from_answer(answer: &Response) -> Self {
-        let error = serde_json::from_slice::<ErrorBody>(&answer.body)
-            .map(|body| body.error)
-            .unwrap_or_default();
+        let error = serde_json::from_slice::<ErrorBody>(&answer.body).map(|body| body.error).unwrap_or_default();
         let status = answer.status;
         let code = Code(error.status);
-        let message = error
-            .message
-            .unwrap_or_else(|| "no explanation given".to_owned());
+        let message = error.message.unwrap_or_else(|| "no explanation given".to_owned());
         let aborted = code.0.as_deref() == Some("ABORTED");
         if aborted || matches!(status, 408 | 429 | 500..) {
             let retry_after = answer.retry_after();
-            Self::Busy {
-                status,
-                code,
-                message,
-                retry_after,
-            }
+            Self::Busy { status, code, message, retry_after }
         } else {
-            Self::Refused {
-                status,
-                code,
-                message,
-            }
+            Self::Refused { status, code, message }
         }
     }
 }
@@ -166,9 +153,7 @@ impl Deployment {
 
     /// Where it answers as a web app, if it is one.
     pub fn web_app_url(&self) -> Option<String> {
-        self.entry_points
-            .iter()
-            .find_map(|entry| entry.web_app.as_ref()?.url.clone())
+        self.entry_points.iter().find_map(|entry| entry.web_app.as_ref()?.url.clone())
     }
 }
 
@@ -210,24 +195,14 @@ impl Client {
     /// `base` is `https://script.googleapis.com` or the operator's own; `token` an OAuth access token with the scopes
     /// `script.projects` and `script.deployments`; `timeout` bounds each call.
     pub fn new(egress: Egress, base: Url, token: SecretString, timeout: Duration) -> Self {
-        Self {
-            egress,
-            base,
-            token,
-            timeout,
-        }
+        Self { egress, base, token, timeout }
     }
 
     /// `POST /v1/projects`.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn create_project(
-        &self,
-        title: &str,
-        parent_id: Option<&str>,
-        key: &str,
-    ) -> Result<Project, ApiError> {
+    pub async fn create_project(&self, title: &str, parent_id: Option<&str>, key: &str) -> Result<Project, ApiError> {
         let mut body = json!({ "title": title });
         if let Some(parent_id) = parent_id {
             body["parentId"] = parent_id.into();
@@ -248,15 +223,9 @@ impl Client {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn update_content(
-        &self,
-        script_id: &str,
-        files: &[File],
-        key: &str,
-    ) -> Result<(), ApiError> {
-        let request = self
-            .write(Method::PUT, &[script_id, "content"], key, "content")?
-            .json(&json!({ "files": files }))?;
+    pub async fn update_content(&self, script_id: &str, files: &[File], key: &str) -> Result<(), ApiError> {
+        let request =
+            self.write(Method::PUT, &[script_id, "content"], key, "content")?.json(&json!({ "files": files }))?;
         self.answer(request).await.map(drop)
     }
 
@@ -266,14 +235,9 @@ impl Client {
     }
 
     /// `POST /v1/projects/{scriptId}/versions`, described by `key`.
-    pub(super) async fn create_version(
-        &self,
-        script_id: &str,
-        key: &str,
-    ) -> Result<Version, ApiError> {
-        let request = self
-            .write(Method::POST, &[script_id, "versions"], key, "version")?
-            .json(&json!({ "description": key }))?;
+    pub(super) async fn create_version(&self, script_id: &str, key: &str) -> Result<Version, ApiError> {
+        let request =
+            self.write(Method::POST, &[script_id, "versions"], key, "version")?.json(&json!({ "description": key }))?;
         self.call(request).await
     }
 
@@ -300,9 +264,7 @@ impl Client {
             "manifestFileName": MANIFEST,
             "description": key,
         });
-        let request = self
-            .write(Method::POST, &[script_id, "deployments"], key, "deployment")?
-            .json(&body)?;
+        let request = self.write(Method::POST, &[script_id, "deployments"], key, "deployment")?.json(&body)?;
         self.call(request).await
     }
 
@@ -310,12 +272,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ApiError`]; status 404 when it is gone already.
-    pub async fn delete_deployment(
-        &self,
-        script_id: &str,
-        deployment_id: &str,
-        key: &str,
-    ) -> Result<(), ApiError> {
+    pub async fn delete_deployment(&self, script_id: &str, deployment_id: &str, key: &str) -> Result<(), ApiError> {
         let path = [script_id, "deployments", deployment_id];
         let request = self.write(Method::DELETE, &path, key, "undo")?;
         self.answer(request).await.map(drop)
@@ -328,10 +285,7 @@ impl Client {
             let mut request = self.request(Method::GET, path)?;
             request.url.query_pairs_mut().append_pair("pageSize", "200");
             if let Some(token) = &token {
-                request
-                    .url
-                    .query_pairs_mut()
-                    .append_pair("pageToken", token);
+                request.url.query_pairs_mut().append_pair("pageToken", token);
             }
             let page: Page<T> = self.call(request).await?;
             all.extend(page.items);
@@ -344,13 +298,7 @@ impl Client {
     }
 
     /// A writing call: `part` makes `key` unique to it.
-    fn write(
-        &self,
-        method: Method,
-        path: &[&str],
-        key: &str,
-        part: &str,
-    ) -> Result<Request, EgressError> {
+    fn write(&self, method: Method, path: &[&str], key: &str, part: &str) -> Result<Request, EgressError> {
         let mut request = self.request(method, path)?;
         let value = header_value(&format!("{key}:{part}"), "idempotency key")?;
         request.headers.insert(IDEMPOTENCY_KEY, value);
@@ -375,17 +323,12 @@ impl Client {
 
     async fn call<T: DeserializeOwned>(&self, request: Request) -> Result<T, ApiError> {
         let answer = self.answer(request).await?;
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| ApiError::Unreadable(error.to_string()))
+        serde_json::from_slice(&answer.body).map_err(|error| ApiError::Unreadable(error.to_string()))
     }
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let answer = self.egress.send(request).await?;
-        if answer.is_success() {
-            Ok(answer)
-        } else {
-            Err(ApiError::from_answer(&answer))
-        }
+        if answer.is_success() { Ok(answer) } else { Err(ApiError::from_answer(&answer)) }
     }
 }
 
@@ -394,7 +337,5 @@ fn header_value(text: &str, what: &str) -> Result<HeaderValue, EgressError> {
 }
 
 fn unbuildable(what: &str) -> EgressError {
-    EgressError::Request {
-        reason: format!("the {what} is not usable"),
-    }
+    EgressError::Request { reason: format!("the {what} is not usable") }
 }

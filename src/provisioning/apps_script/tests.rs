@@ -35,9 +35,7 @@ impl Respond for Fake {
         let path: Vec<&str> = request.url.path_segments().expect("a path").collect();
         let answer = match (request.method.as_str(), path.as_slice()) {
             ("POST", ["google", "v1", "projects"]) => {
-                drive
-                    .titles
-                    .push(body["title"].as_str().expect("a title").to_owned());
+                drive.titles.push(body["title"].as_str().expect("a title").to_owned());
                 json!({ "scriptId": "script/1", "title": body["title"] })
             }
             ("GET", ["google", "v1", "projects", "script%2F1"]) => {
@@ -51,8 +49,7 @@ impl Respond for Fake {
             ("GET", [.., "script%2F1", "versions"]) => json!({ "versions": drive.versions }),
             ("POST", [.., "script%2F1", "versions"]) => {
                 let number = drive.versions.len() + 1;
-                let version =
-                    json!({ "versionNumber": number, "description": body["description"] });
+                let version = json!({ "versionNumber": number, "description": body["description"] });
                 drive.versions.push(version.clone());
                 version
             }
@@ -71,9 +68,7 @@ impl Respond for Fake {
             }
             ("DELETE", [.., "script%2F1", "deployments", id]) => {
                 let before = drive.deployments.len();
-                drive
-                    .deployments
-                    .retain(|deployment| deployment["deploymentId"] != *id);
+                drive.deployments.retain(|deployment| deployment["deploymentId"] != *id);
                 if drive.deployments.len() == before {
                     return refusal(404, "NOT_FOUND", "Requested entity was not found.");
                 }
@@ -87,11 +82,7 @@ impl Respond for Fake {
 
 /// Two pages: the head deployment, which has no description, then ours.
 fn page(deployments: &[Value], request: &Request) -> Value {
-    if request
-        .url
-        .query_pairs()
-        .any(|(name, value)| name == "pageToken" && value == "second")
-    {
+    if request.url.query_pairs().any(|(name, value)| name == "pageToken" && value == "second") {
         json!({ "deployments": deployments })
     } else {
         json!({
@@ -114,10 +105,7 @@ fn client(server: &MockServer, timeout: Duration) -> Client {
 
 async fn google() -> (MockServer, Fake, Client) {
     let (server, fake) = (MockServer::start().await, Fake::default());
-    Mock::given(matchers::header("authorization", "Bearer ya29.token"))
-        .respond_with(fake.clone())
-        .mount(&server)
-        .await;
+    Mock::given(matchers::header("authorization", "Bearer ya29.token")).respond_with(fake.clone()).mount(&server).await;
     let client = client(&server, Duration::from_secs(5));
     (server, fake, client)
 }
@@ -151,14 +139,9 @@ async fn run(client: &Client, progress: Progress) -> Result<(Progress, Vec<Progr
 /// A server that gives `answer` to everything.
 async fn always(answer: ResponseTemplate) -> ApiError {
     let server = MockServer::start().await;
-    Mock::given(matchers::any())
-        .respond_with(answer)
-        .mount(&server)
-        .await;
+    Mock::given(matchers::any()).respond_with(answer).mount(&server).await;
     let client = client(&server, Duration::from_millis(200));
-    run(&client, Progress::default())
-        .await
-        .expect_err("a failure")
+    run(&client, Progress::default()).await.expect_err("a failure")
 }
 
 #[tokio::test]
@@ -191,10 +174,8 @@ async fn a_script_is_deployed_and_every_step_is_saved() {
         );
     }
     let requests = server.received_requests().await.expect("recorded");
-    let keys: Vec<_> = requests
-        .iter()
-        .filter_map(|request| request.headers.get("idempotency-key")?.to_str().ok())
-        .collect();
+    let keys: Vec<_> =
+        requests.iter().filter_map(|request| request.headers.get("idempotency-key")?.to_str().ok()).collect();
     let parts = ["project", "content", "version", "deployment"];
     assert_eq!(keys, parts.map(|part| format!("{KEY}:{part}")));
     let project = client.project("script/1").await.expect("the project");
@@ -212,9 +193,7 @@ async fn a_deployment_resumes_after_each_step_without_repeating_one() {
             let mut drive = fake.0.lock().expect("the fake's state");
             drive.titles.push("made before".to_owned());
             if progress.version_number.is_some() {
-                drive
-                    .versions
-                    .push(json!({ "versionNumber": 1, "description": KEY }));
+                drive.versions.push(json!({ "versionNumber": 1, "description": KEY }));
             }
         }
         // The kept form survives its way through the database.
@@ -223,14 +202,9 @@ async fn a_deployment_resumes_after_each_step_without_repeating_one() {
         let (done, saved) = run(&client, progress).await.expect("deployed");
         assert_eq!(done, complete);
         assert_eq!(saved.len(), 3 - steps);
-        assert_eq!(
-            fake.0.lock().expect("the fake's state").titles,
-            ["made before"]
-        );
+        assert_eq!(fake.0.lock().expect("the fake's state").titles, ["made before"]);
         let writes = server.received_requests().await.expect("recorded");
-        let writes = writes
-            .iter()
-            .filter(|request| request.method.as_str() != "GET");
+        let writes = writes.iter().filter(|request| request.method.as_str() != "GET");
         assert_eq!(writes.count(), 3 - steps);
     }
 }
@@ -252,9 +226,7 @@ async fn what_was_created_but_not_saved_is_found_again() {
 async fn a_progress_that_cannot_be_saved_stops_the_deployment() {
     let (_server, fake, client) = google().await;
     let fenced = |_| ready(Err("lease lost"));
-    let stopped = client
-        .deploy(&script(), KEY, Progress::default(), fenced)
-        .await;
+    let stopped = client.deploy(&script(), KEY, Progress::default(), fenced).await;
     assert!(matches!(stopped, Err(DeployError::Save("lease lost"))));
     let drive = fake.0.lock().expect("the fake's state");
     assert_eq!((drive.titles.len(), &drive.files), (1, &Value::Null));
@@ -263,10 +235,7 @@ async fn a_progress_that_cannot_be_saved_stops_the_deployment() {
 #[tokio::test]
 async fn undo_deletes_the_deployment_known_or_not_and_is_repeatable() {
     let (_server, fake, client) = google().await;
-    client
-        .undo(&Progress::default(), KEY)
-        .await
-        .expect("nothing to do");
+    client.undo(&Progress::default(), KEY).await.expect("nothing to do");
     for unknown in [false, true] {
         let (mut progress, _) = run(&client, Progress::default()).await.expect("deployed");
         if unknown {
@@ -274,34 +243,19 @@ async fn undo_deletes_the_deployment_known_or_not_and_is_repeatable() {
         }
         for _ in 0..2 {
             client.undo(&progress, KEY).await.expect("undone");
-            assert!(
-                fake.0
-                    .lock()
-                    .expect("the fake's state")
-                    .deployments
-                    .is_empty()
-            );
+            assert!(fake.0.lock().expect("the fake's state").deployments.is_empty());
         }
     }
 }
 
 #[tokio::test]
 async fn overload_is_retryable_and_says_when() {
-    let answer =
-        refusal(429, "RESOURCE_EXHAUSTED", "Quota exceeded.").insert_header("retry-after", "30");
+    let answer = refusal(429, "RESOURCE_EXHAUSTED", "Quota exceeded.").insert_header("retry-after", "30");
     let error = always(answer).await;
     assert!(error.is_retryable());
     assert_eq!(error.retry_after(), Some(Duration::from_secs(30)));
-    assert_eq!(
-        error.to_string(),
-        "Google can't serve the call now (429 RESOURCE_EXHAUSTED): Quota exceeded."
-    );
-    for (status, code) in [
-        (500, "INTERNAL"),
-        (503, "UNAVAILABLE"),
-        (408, ""),
-        (409, "ABORTED"),
-    ] {
+    assert_eq!(error.to_string(), "Google can't serve the call now (429 RESOURCE_EXHAUSTED): Quota exceeded.");
+    for (status, code) in [(500, "INTERNAL"), (503, "UNAVAILABLE"), (408, ""), (409, "ABORTED")] {
         let error = always(refusal(status, code, "")).await;
         assert!(error.is_retryable(), "{error}");
         assert_eq!(error.retry_after(), None);
@@ -310,29 +264,15 @@ async fn overload_is_retryable_and_says_when() {
 
 #[tokio::test]
 async fn refusals_are_final_and_carry_googles_reason() {
-    let error = always(refusal(
-        403,
-        "PERMISSION_DENIED",
-        "The Apps Script API is off.",
-    ))
-    .await;
+    let error = always(refusal(403, "PERMISSION_DENIED", "The Apps Script API is off.")).await;
     assert!(!error.is_retryable());
-    assert_eq!(
-        error.to_string(),
-        "Google refused the call (403 PERMISSION_DENIED): The Apps Script API is off."
-    );
+    assert_eq!(error.to_string(), "Google refused the call (403 PERMISSION_DENIED): The Apps Script API is off.");
     for status in [400, 401, 404, 409] {
-        assert!(
-            !always(refusal(status, "X", "no")).await.is_retryable(),
-            "{status}"
-        );
+        assert!(!always(refusal(status, "X", "no")).await.is_retryable(), "{status}");
     }
     // A proxy's page instead of Google's error.
     let error = always(ResponseTemplate::new(403).set_body_string("<h1>no</h1>")).await;
-    assert_eq!(
-        error.to_string(),
-        "Google refused the call (403): no explanation given"
-    );
+    assert_eq!(error.to_string(), "Google refused the call (403): no explanation given");
     let error = always(ResponseTemplate::new(200).set_body_string("<h1>hi</h1>")).await;
     assert!(matches!(error, ApiError::Unreadable(_)) && !error.is_retryable());
 }
