@@ -53,6 +53,8 @@ pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<Socket
         tasks.spawn(outbox::jobs::run(app.clone(), app.stop.clone()));
     }
     if roles.http {
+        app.keys.load(&app.clock.now()).await.context("cannot load the signing keys")?;
+        tasks.spawn(app.keys.clone().keep_fresh(app.clock.clone(), app.stop.clone()));
         let listener = TcpListener::bind(app.config.http.bind).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", app.config.http.bind))?;
         drop(bound.send(listener.local_addr()?));

@@ -168,26 +168,53 @@ async fn sent(parts: &mut Parts) -> Option<Bearer> {
     bearer
 }
 
-/// Who comes to a tenant's own address, `…/tenants/{id}/…`: by sign-up token or as a member.
+/// Whoever comes by sign-up token or as a member, often to a tenant's own address, `…/tenants/{id}/…`.
 enum Visitor {
     Signup(SignupReader),
     Member(CurrentUser),
 }
 
 impl Visitor {
-    /// Another tenant's id is not found, because whether it exists is nobody's business.
-    async fn of(parts: &mut Parts, app: &App) -> Result<(Uuid, Self), Problem> {
+    async fn of(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Bearer(token) = parts.extract().await?;
-        let (tenant_id, visitor) = if keys::names(token.expose_secret(), Audience::Access) {
-            let member = CurrentUser::of(app, &token).await?;
-            (member.tenant_id, Self::Member(member))
+        if keys::names(token.expose_secret(), Audience::Access) {
+            CurrentUser::of(app, &token).await.map(Self::Member)
         } else {
-            let reader = SignupReader::of(app, Some(&token)).await?;
-            (reader.tenant_id, Self::Signup(reader))
-        };
+            SignupReader::of(app, Some(&token)).await.map(Self::Signup)
+        }
+    }
+
+    fn ids(&self) -> (Uuid, Uuid) {
+        match self {
+            Self::Signup(reader) => (reader.tenant_id, reader.user_id),
+            Self::Member(member) => (member.tenant_id, member.user_id),
+        }
+    }
+
+    /// Another tenant's id is not found, because whether it exists is nobody's business.
+    async fn at_own_tenant(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let visitor = Self::of(parts, app).await?;
         let Path(path) = parts.extract::<Path<HashMap<String, String>>>().await.map_err(|_| Problem::not_found())?;
         let id = path.get("id").and_then(|id| id.parse::<Uuid>().ok());
-        if id == Some(tenant_id) { Ok((tenant_id, visitor)) } else { Err(Problem::not_found()) }
+        if id == Some(visitor.ids().0) { Ok(visitor) } else { Err(Problem::not_found()) }
+    }
+}
+
+/// Anybody we know: a member, or by sign-up token until a day after provisioning.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The tenant that the token is for.
+    pub tenant_id: Uuid,
+    /// The user.
+    pub user_id: Uuid,
+}
+
+impl FromRequestParts<App> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (tenant_id, user_id) = Visitor::of(parts, app).await?.ids();
+        Ok(Self { tenant_id, user_id })
     }
 }
 
@@ -204,11 +231,7 @@ impl FromRequestParts<App> for TenantReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let (tenant_id, visitor) = Visitor::of(parts, app).await?;
-        let user_id = match visitor {
-            Visitor::Signup(reader) => reader.user_id,
-            Visitor::Member(member) => member.user_id,
-        };
+        let (tenant_id, user_id) = Visitor::at_own_tenant(parts, app).await?.ids();
         Ok(Self { tenant_id, user_id })
     }
 }
@@ -226,14 +249,17 @@ impl FromRequestParts<App> for TenantOperator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let (tenant_id, visitor) = Visitor::of(parts, app).await?;
-        let user_id = match visitor {
-            Visitor::Signup(reader) => reader.unfinished()?.user_id,
+        let visitor = Visitor::at_own_tenant(parts, app).await?;
+        let (tenant_id, user_id) = visitor.ids();
+        match visitor {
+            Visitor::Signup(reader) => {
+                reader.unfinished()?;
+            }
             Visitor::Member(member) => match member.role {
-                Role::Owner | Role::Admin => member.user_id,
+                Role::Owner | Role::Admin => (),
                 Role::Member | Role::Viewer => return Err(Problem::forbidden()),
             },
-        };
+        }
         Ok(Self { tenant_id, user_id })
     }
 }

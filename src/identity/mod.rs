@@ -7,17 +7,25 @@
 //!
 //! A session is open, or revoked (logged out, ended by its user, or because a spent refresh token came again), or expired.
 
+pub mod api;
+mod client;
+mod discovery;
 pub mod email;
 mod extract;
 pub mod keys;
 pub mod one_time;
+pub mod pages;
 pub mod passwords;
 pub mod sessions;
 pub mod signup_token;
 pub(crate) mod store;
+#[cfg(test)]
+mod tests;
+pub mod users;
 
 use axum::http::StatusCode;
-pub use extract::{CurrentUser, PlatformAdmin, SignupReader, SignupToken, TenantOperator, TenantReader};
+pub use client::Client;
+pub use extract::{CurrentUser, Known, PlatformAdmin, SignupReader, SignupToken, TenantOperator, TenantReader};
 use sea_orm::DbErr;
 
 use crate::{db::BatchError, http::Problem};

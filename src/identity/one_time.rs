@@ -35,6 +35,9 @@ impl Purpose {
     }
 }
 
+/// How long a magic link lives that nobody asked for, because it may have to wait in the mailbox.
+pub const TAKEOVER_TTL: TimeDelta = TimeDelta::days(7);
+
 /// A token to make.
 #[derive(Clone, Copy, Debug)]
 pub struct NewToken<'a> {
@@ -46,7 +49,7 @@ pub struct NewToken<'a> {
     pub purpose: Purpose,
     /// The address that it is sent to, and that using it proves.
     pub email: &'a Email,
-    /// How long it lives, where that is not [`Purpose::ttl`]: a link that nobody asked for has to wait in the mailbox.
+    /// How long it lives, where that is not [`Purpose::ttl`].
     pub ttl: Option<TimeDelta>,
 }
 
@@ -105,14 +108,15 @@ async fn why_not(tx: &Tx, now: &Now, purpose: Purpose, hash: Vec<u8>) -> Result<
     Ok(if expires_at.is_some_and(|at| at <= now.at) { Error::TokenExpired } else { Error::TokenInvalid })
 }
 
-/// When a user's last token of a purpose was made: what cool-downs count from.
+/// When a user's last token of a purpose was made: what cool-downs count from. A magic link that names its tenant came from
+/// us unasked, and does not keep anybody from asking for one.
 pub(super) async fn last_minted(
     tx: &Tx,
     user_id: Uuid,
     purpose: Purpose,
 ) -> Result<Option<DateTime<Utc>>, sea_orm::DbErr> {
-    let query =
-        "select created_at from one_time_tokens where user_id = $1 and purpose = $2 order by created_at desc limit 1";
+    let query = "select max(created_at) as made_at from one_time_tokens \
+         where user_id = $1 and purpose = $2 and (purpose <> 'magic_link' or tenant_id is null)";
     let row = tx.query_one_raw(sql(tx, query, [user_id.into(), purpose.into()])).await?;
-    row.map(|row| row.try_get("", "created_at")).transpose()
+    row.map_or(Ok(None), |row| row.try_get("", "made_at"))
 }

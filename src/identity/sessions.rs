@@ -56,18 +56,6 @@ pub struct Opened {
     pub refresh_token: SecretString,
 }
 
-/// What came of a refresh token. Commit either: the second is a fact too.
-#[derive(Clone, Debug)]
-pub enum Rotated {
-    /// The session goes on with a new refresh token.
-    Renewed(Opened),
-    /// The token was used before; its session has been revoked now, or was already.
-    Reused {
-        /// The session, where this is what ended it.
-        ended: Option<Ended>,
-    },
-}
-
 /// A session that has just been revoked.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct Ended {
@@ -103,55 +91,63 @@ fn fresh(now: &Now, session_id: Uuid, token: &SecretString) -> refresh_token::Mo
     refresh_token::Model { token_hash: digest(token), session_id, created_at: now.at, expires_at, used_at: None }
 }
 
-/// Uses a refresh token up for a new one. Of several who try at once, one succeeds, and the others end the session.
+/// Uses a refresh token up for a new one. Of several who try at once, one succeeds.
 ///
 /// # Errors
-/// [`Error::TokenExpired`]; [`Error::TokenInvalid`] for an unknown one, and for one of a session that was ended.
-pub async fn rotate(tx: &Tx, now: &Now, token: &SecretString) -> Result<Rotated, Error> {
+/// [`Error::TokenExpired`]; [`Error::TokenInvalid`] for an unknown one, and for one of a session that was ended;
+/// [`Error::TokenReused`], after which the caller rolls back and calls [`end_reused`].
+pub async fn rotate(tx: &Tx, now: &Now, token: &SecretString) -> Result<Opened, Error> {
     let hash = digest(token);
-    let spend = "update refresh_tokens set used_at = $1 where token_hash = $2 and used_at is null and expires_at > $1 returning session_id";
+    let spend = "update refresh_tokens set used_at = $1 \
+         where token_hash = $2 and used_at is null and expires_at > $1 returning session_id";
     let Some(row) = tx.query_one_raw(sql(tx, spend, [now.at.into(), hash.clone().into()])).await? else {
-        return refused(tx, now, hash).await;
+        return Err(why_not(tx, hash).await?);
     };
     let session_id: Uuid = row.try_get("", "session_id")?;
-    let renew = "update sessions set last_used_at = $1, expires_at = $2 where id = $3 and revoked_at is null returning id, user_id, tenant_id";
+    let renew = "update sessions set last_used_at = $1, expires_at = $2 where id = $3 and revoked_at is null \
+         returning id, user_id, tenant_id";
     let statement = sql(tx, renew, [now.at.into(), (now.at + REFRESH_TTL).into(), session_id.into()]);
     let session = Ended::find_by_statement(statement).one(tx).await?.ok_or(Error::TokenInvalid)?;
     let refresh_token = now.secret();
     let mut batch = Batch::default();
     batch.insert(fresh(now, session_id, &refresh_token));
     batch.send(tx).await?;
-    Ok(Rotated::Renewed(Opened { session_id, user_id: session.user_id, tenant_id: session.tenant_id, refresh_token }))
+    Ok(Opened { session_id, user_id: session.user_id, tenant_id: session.tenant_id, refresh_token })
 }
 
-#[derive(FromQueryResult)]
-struct Known {
-    session_id: Uuid,
-    used_at: Option<DateTime<Utc>>,
+async fn why_not(tx: &Tx, hash: Vec<u8>) -> Result<Error, DbErr> {
+    let query = "select used_at from refresh_tokens where token_hash = $1";
+    let Some(row) = tx.query_one_raw(sql(tx, query, [hash.into()])).await? else { return Ok(Error::TokenInvalid) };
+    let used_at: Option<DateTime<Utc>> = row.try_get("", "used_at")?;
+    Ok(if used_at.is_some() { Error::TokenReused } else { Error::TokenExpired })
 }
 
-async fn refused(tx: &Tx, now: &Now, hash: Vec<u8>) -> Result<Rotated, Error> {
-    let query = "select session_id, used_at from refresh_tokens where token_hash = $1";
-    match Known::find_by_statement(sql(tx, query, [hash.into()])).one(tx).await? {
-        None => Err(Error::TokenInvalid),
-        Some(Known { used_at: None, .. }) => Err(Error::TokenExpired),
-        Some(Known { session_id, .. }) => {
-            Ok(Rotated::Reused { ended: revoke(tx, now, session_id, "refresh_token_reused").await? })
-        }
+/// Ends the session of a refresh token that came a second time; `None` where it had ended before.
+pub async fn end_reused(tx: &Tx, now: &Now, token: &SecretString) -> Result<Option<Ended>, DbErr> {
+    match session_of(tx, token).await? {
+        Some(id) => revoke(tx, now, id, "refresh_token_reused").await,
+        None => Ok(None),
     }
+}
+
+/// Ends the session of a refresh token, spent or not; an unknown one ends nothing.
+pub async fn log_out(tx: &Tx, now: &Now, token: &SecretString) -> Result<Option<Ended>, DbErr> {
+    match session_of(tx, token).await? {
+        Some(id) => revoke(tx, now, id, "logged_out").await,
+        None => Ok(None),
+    }
+}
+
+async fn session_of(tx: &Tx, token: &SecretString) -> Result<Option<Uuid>, DbErr> {
+    let query = "select session_id from refresh_tokens where token_hash = $1";
+    let row = tx.query_one_raw(sql(tx, query, [digest(token).into()])).await?;
+    row.map(|row| row.try_get("", "session_id")).transpose()
 }
 
 /// Ends a session; `None` where it had ended before.
 async fn revoke(tx: &Tx, now: &Now, id: Uuid, reason: &'static str) -> Result<Option<Ended>, DbErr> {
     let update = "update sessions set revoked_at = $1, revoked_reason = $2 where id = $3 and revoked_at is null returning id, user_id, tenant_id";
     Ended::find_by_statement(sql(tx, update, [now.at.into(), reason.into(), id.into()])).one(tx).await
-}
-
-/// Ends the session of a refresh token, spent or not; an unknown one ends nothing.
-pub async fn log_out(tx: &Tx, now: &Now, token: &SecretString) -> Result<Option<Ended>, Error> {
-    let query = "select session_id from refresh_tokens where token_hash = $1";
-    let Some(row) = tx.query_one_raw(sql(tx, query, [digest(token).into()])).await? else { return Ok(None) };
-    Ok(revoke(tx, now, row.try_get("", "session_id")?, "logged_out").await?)
 }
 
 /// Ends one of a user's own sessions; `None` where it had ended before.
