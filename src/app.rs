@@ -16,7 +16,7 @@ use crate::{
     doctor,
     egress::{Egress, Policy},
     home, http,
-    identity::{keys::Keys, passwords::Hasher},
+    identity::{self, keys::Keys, passwords::Hasher},
     leads,
     mail::{self, Post, Transport},
     plans, provisioning,
@@ -110,6 +110,7 @@ pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(http::base())
         .merge(plans::api::routes())
         .merge(leads::routes())
+        .merge(identity::api::routes())
         .merge(signup::api::routes())
         .merge(provisioning::api::routes())
         .merge(storefront::routes())
@@ -121,5 +122,5 @@ pub fn api() -> OpenApiRouter<App> {
 
 /// Every page.
 fn pages() -> Router<App> {
-    home::routes()
+    home::routes().merge(identity::pages::routes())
 }
