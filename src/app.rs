@@ -118,6 +118,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(audit::routes())
         .merge(doctor::routes())
         .merge(mail::routes())
+        .merge(http::dev::routes())
 }
 
 /// Every page.
