@@ -71,6 +71,12 @@ fn production(config: &Config, reader: &mut Reader) {
         let name = reader.name("apps_script.token");
         reader.problem(format!("{name} must be set where `apps_script.enabled` is"));
     }
+    if config.provision.lease <= config.provision.step_timeout {
+        let name = reader.name("provision.lease");
+        reader.problem(format!(
+            "{name} must be longer than `provision.step_timeout`, or a slow step would be taken from the worker that runs it"
+        ));
+    }
     let cost = u64::from(config.password.memory_kib) * u64::from(config.password.iterations);
     if config.password.memory_kib < HASH_MEMORY_KIB || cost < HASH_COST {
         reader.problem(

@@ -24,8 +24,8 @@ const PREFIX: &str = "whsec_";
 /// Why a message can't be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// The secret is not `whsec_` and the base64 of 24 to 64 bytes.
-    #[error("the signing secret is not \"whsec_\" followed by the base64 of 24 to 64 bytes")]
+    /// The secret is empty, or `whsec_` and something else than the base64 of 24 to 64 bytes.
+    #[error("the signing secret is empty, or \"whsec_\" is not followed by the base64 of 24 to 64 bytes")]
     Secret,
     /// The message id is empty, has a full stop (which would blur what is signed), or is no header value.
     #[error("the message id is not fit for a header")]
@@ -48,22 +48,15 @@ pub fn secret_from(random: &[u8; 32]) -> SecretString {
     format!("{PREFIX}{}", STANDARD.encode(random)).into()
 }
 
-/// Says whether `secret` can sign; for checking a configured one at start-up.
-///
-/// # Errors
-/// [`SignError::Secret`].
-pub fn check_secret(secret: &SecretString) -> Result<(), SignError> {
-    signer(secret).map(drop)
-}
-
+/// The key that a secret stands for: what `whsec_` precedes is base64, as the convention writes secrets; anything else, such as
+/// a passphrase that an operator chose for an application of their own, is the key as it is.
 fn signer(secret: &SecretString) -> Result<Webhook, SignError> {
     let text = secret.expose_secret();
-    let key = text
-        .strip_prefix(PREFIX)
-        .and_then(|encoded| STANDARD.decode(encoded).ok())
-        .filter(|key| (24..=64).contains(&key.len()))
-        .ok_or(SignError::Secret)?;
-    Webhook::from_bytes(key).map_err(|_| SignError::Secret)
+    let key = match text.strip_prefix(PREFIX) {
+        Some(encoded) => STANDARD.decode(encoded).ok().filter(|key| (24..=64).contains(&key.len())),
+        None => Some(text.as_bytes().to_vec()).filter(|key| !key.is_empty()),
+    };
+    Webhook::from_bytes(key.ok_or(SignError::Secret)?).map_err(|_| SignError::Secret)
 }
 
 /// The three headers of a signed message. `body` must be sent byte for byte as given here. A retry keeps `msg_id` and
@@ -169,14 +162,21 @@ mod tests {
 
     #[test]
     fn bad_secrets_and_ids_are_refused() {
-        for secret in ["", "whsec_", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_%%%"] {
-            assert_eq!(check_secret(&secret.into()), Err(SignError::Secret), "{secret}");
+        for secret in ["", "whsec_", "whsec_c2hvcnQ=", "whsec_%%%"] {
+            let refused = headers(&secret.into(), "msg_1", at(0), BODY).map(drop);
+            assert_eq!(refused, Err(SignError::Secret), "{secret}");
         }
-        assert_eq!(check_secret(&secret_from(&[0; 32])), Ok(()));
         for id in ["", "a.b", "a\nb"] {
             let refused = headers(&SECRET.into(), id, at(0), BODY).map(drop);
             assert_eq!(refused, Err(SignError::MessageId), "{id:?}");
         }
+    }
+
+    #[test]
+    fn a_passphrase_is_the_key_as_it_is() {
+        let signed = headers(&"a passphrase".into(), "msg_1", at(0), BODY).expect("signed");
+        let key = Webhook::from_bytes(b"a passphrase".to_vec()).expect("key");
+        assert_eq!(signed[2].1, key.sign("msg_1", 0, BODY.as_bytes()).expect("signed"));
     }
 
     #[tokio::test]
