@@ -7,5 +7,6 @@
 mod support;
 
 mod house;
+mod identity;
 mod outbox;
 mod wizard;
