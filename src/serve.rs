@@ -57,7 +57,7 @@ pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<Socket
         tasks.spawn(app.keys.clone().keep_fresh(app.clock.clone(), app.stop.clone()));
         let listener = TcpListener::bind(app.config.http.bind).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", app.config.http.bind))?;
-        drop(bound.send(listener.local_addr()?));
+        let _ = bound.send(listener.local_addr()?);
         tasks.spawn(answer(app.clone(), listener));
     }
     app.stop.cancelled().await;

@@ -131,7 +131,7 @@ const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 pub fn metrics() -> &'static PrometheusHandle {
     RECORDER.get_or_init(|| {
         let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS);
-        let handle = builder.and_then(|builder| builder.install_recorder()).expect("the only recorder of this process");
+        let handle = builder.and_then(PrometheusBuilder::install_recorder).expect("the only recorder of this process");
         describe();
         handle
     })

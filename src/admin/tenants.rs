@@ -59,7 +59,7 @@ impl From<TenantRow> for AdminTenant {
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct Search {
+struct Wanted {
     /// Where slug, name or the owner's address begins with this.
     search: Option<String>,
     /// How many rows, 1 to 200; 50 unless told.
@@ -70,11 +70,11 @@ struct Search {
 }
 
 /// Tenants, newest first.
-#[utoipa::path(get, path = "/api/v1/admin/tenants", tag = "admin", params(Search), security(("admin_token" = [])), responses((status = 200, body = Listing<AdminTenant>)))]
+#[utoipa::path(get, path = "/api/v1/admin/tenants", tag = "admin", params(Wanted), security(("admin_token" = [])), responses((status = 200, body = Listing<AdminTenant>)))]
 async fn list(
     State(app): State<App>,
     _: PlatformAdmin,
-    Query(asked): Query<Search>,
+    Query(asked): Query<Wanted>,
 ) -> Result<Json<Listing<AdminTenant>>, Problem> {
     let page = PageQuery { limit: asked.limit, cursor: asked.cursor }.page()?;
     let rows = tenants::list(app.db.read(), page, asked.search.as_deref()).await?;

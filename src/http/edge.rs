@@ -59,7 +59,7 @@ async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Respo
             duration_ms = took.as_secs_f64() * 1e3,
             peer = peer.map(tracing::field::display),
             "Request"
-        )
+        );
     });
     crate::telemetry::request(&method, &route, status, took);
     response
@@ -122,6 +122,7 @@ async fn in_time(State(app): State<App>, request: Request, next: Next) -> Respon
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message =
         panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());

@@ -142,7 +142,7 @@ impl<'a> Once<'a> {
         match work.await {
             Ok(reply) => Ok(reply),
             // It may be refused because a request under the same key has won in the meantime.
-            Err(problem) => self.find().await?.map_or(Err(problem), Ok),
+            Err(problem) => self.find().await?.ok_or(problem),
         }
     }
 

@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, Uri, header};
 
 /// The host that a request was sent to, lower-case, without port.
 pub fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let authority = uri.authority().map(|authority| authority.as_str());
+    let authority = uri.authority().map(axum::http::uri::Authority::as_str);
     let sent = authority.or_else(|| headers.get(header::HOST)?.to_str().ok())?;
     let host = sent
         .rsplit_once(':')

@@ -70,7 +70,7 @@ fn add_problems(operation: &mut Operation) {
         let RefOr::T(parameter) = parameter else { continue };
         match parameter.parameter_in {
             ParameterIn::Path => {
-                possible.extend([("404", "There is nothing here"), ("400", "An address that cannot be read")])
+                possible.extend([("404", "There is nothing here"), ("400", "An address that cannot be read")]);
             }
             ParameterIn::Query => possible.push(("422", "A parameter is refused")),
             _ => {}

@@ -348,8 +348,8 @@ mod tests {
     #[tokio::test]
     async fn many_at_once_are_all_answered() {
         let hasher = small(2);
-        let hashes = join_all((0..64).map(|n| hasher.hash("x".into(), [n; 16]))).await;
-        assert!(hashes.iter().all(Result::is_ok));
+        let all = join_all((0..64).map(|n| hasher.hash("x".into(), [n; 16]))).await;
+        assert!(all.iter().all(Result::is_ok));
     }
 
     #[test]

@@ -191,7 +191,7 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
         &mut batch,
         now,
         audit::Event {
-            actor: new.actor.clone(),
+            actor: new.actor,
             tenant_id: Some(tenant_id),
             action: "tenant.created",
             request_id: new.request_id.clone(),

@@ -154,5 +154,5 @@ impl From<Error> for Problem {
 
 fn closed(code: &'static str, detail: &str) -> Problem {
     Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, code, detail)
-        .retry_after(std::time::Duration::from_secs(60))
+        .retry_after(std::time::Duration::from_mins(1))
 }
