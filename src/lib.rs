@@ -36,6 +36,8 @@ pub mod signup;
 
 pub mod admin;
 pub mod app;
+pub mod cli;
 pub mod doctor;
 pub mod home;
+pub mod preflight;
 pub mod serve;

@@ -1,3 +1,5 @@
-fn main() {
-    println!("Hello, world!");
+//! The program. What it can do: `tenantry --help`.
+
+fn main() -> std::process::ExitCode {
+    tenantry::cli::main()
 }

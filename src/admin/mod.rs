@@ -4,3 +4,4 @@ mod api;
 mod tenants;
 
 pub use api::routes;
+pub use tenants::{AdminTenant, TenantWithRun};

@@ -83,12 +83,12 @@ async fn list(
 
 /// A tenant with its last run.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct TenantWithRun {
+pub struct TenantWithRun {
     /// The tenant.
     #[serde(flatten)]
-    tenant: AdminTenant,
+    pub tenant: AdminTenant,
     /// Its last provisioning run.
-    provision: Option<provisioning::Status>,
+    pub provision: Option<provisioning::Status>,
 }
 
 /// One tenant with its last run.
