@@ -55,6 +55,9 @@ impl Batch {
     /// # Errors
     /// The first row that is refused; the transaction is then only good for rolling back.
     pub async fn send(self, tx: &Tx) -> Result<(), BatchError> {
+        if self.inserts.is_empty() {
+            return Ok(());
+        }
         match tx.get_database_backend() {
             DbBackend::Postgres => self.send_as_one(tx).await,
             _ => self.send_one_by_one(tx).await,
