@@ -59,6 +59,9 @@ pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<Socket
         let listener = listener.with_context(|| format!("cannot listen on {}", app.config.http.bind))?;
         let _ = bound.send(listener.local_addr()?);
         tasks.spawn(answer(app.clone(), listener));
+    } else {
+        // Whoever waits for the address is not to wait for ever.
+        drop(bound);
     }
     app.stop.cancelled().await;
     let finished = tokio::time::timeout(GRACE, async {
