@@ -1,9 +1,10 @@
 //! `migrate`: the schema's versions.
 
 use anyhow::Context;
+use sea_orm::DbErr;
 
 use super::{Failure, args::Migrate, output};
-use crate::{app::App, db};
+use crate::{app::App, db, http};
 
 /// Brings the schema up to date, takes versions back, or tells what is missing.
 pub(super) async fn run(app: &App, args: &Migrate) -> Result<(), Failure> {
@@ -11,13 +12,21 @@ pub(super) async fn run(app: &App, args: &Migrate) -> Result<(), Failure> {
         return status(app).await;
     }
     let (done, verb) = match args.down {
-        Some(steps) => (db::roll_back(&app.db, steps).await.context("nothing was rolled back")?, "Rolled back"),
+        Some(steps) => (db::roll_back(&app.db, steps).await.map_err(kept)?, "Rolled back"),
         None => (db::migrate(&app.db).await.context("cannot migrate the database")?, "Applied"),
     };
     if done.versions.is_empty() {
         return output::line("Nothing to do");
     }
     done.versions.iter().try_for_each(|version| output::line(&format!("{verb} {version}")))
+}
+
+/// A version that refuses to go, or a database that does not answer.
+fn kept(error: DbErr) -> Failure {
+    if db::is_unavailable(&error) {
+        return error.into();
+    }
+    Failure::refused(format!("the version was not taken back: {}", http::chain(&error)))
 }
 
 async fn status(app: &App) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Target,
@@ -26,6 +27,7 @@ pub(super) struct Session {
     password: String,
     webhook_url: Option<String>,
     starter: Option<Made>,
+    limit: Duration,
 }
 
 /// A tenant that was signed up, and how.
@@ -47,7 +49,7 @@ impl Session {
         let chance = format!("{:012x}", u64::from_be_bytes(now.bytes()) >> 16);
         let password = now.secret().expose_secret().to_owned();
         let webhook_url = target.webhook_url.as_ref().map(ToString::to_string);
-        Self { client, chance, password, webhook_url, starter: None }
+        Self { client, chance, password, webhook_url, starter: None, limit: target.timeout }
     }
 
     /// The server is up, and its database has the schema.
@@ -58,6 +60,7 @@ impl Session {
 
     /// A Starter tenant signs up, and is provisioned and open.
     pub async fn starter(&mut self) -> Seen {
+        let until = self.until();
         let mut made = self.sign_up("starter").await?;
         self.starter = Some(made.clone());
         let url = self.webhook_url.clone();
@@ -66,7 +69,7 @@ impl Session {
         let queued = self.queue(&made, "/public/signup/starter/make", &body).await?;
         made.queued = Some((body, queued));
         self.starter = Some(made.clone());
-        self.open(&made).await
+        self.open(&made, until).await
     }
 
     /// Repeats are recognised: the same start is replayed, another one under its key refused, and `make` answers the same run.
@@ -92,10 +95,11 @@ impl Session {
 
     /// A Pro tenant signs up, and is provisioned and open.
     pub async fn pro(&self) -> Seen {
+        let until = self.until();
         let made = self.sign_up("pro").await?;
         let body = self.webhook_url.as_ref().map_or_else(|| json!({}), |url| json!({ "webhook_url": url }));
         self.queue(&made, "/public/signup/pro/confirm", &body).await?;
-        self.open(&made).await
+        self.open(&made, until).await
     }
 
     /// A taken slug is refused, with others that are free.
@@ -128,6 +132,11 @@ impl Session {
         let found = self.client.send(Call { token: Some(token.expose_secret()), ..call }).await?.expect(200, None)?;
         let is_there = found.list("/data")?.iter().any(|tenant| tenant["slug"] == slug.as_str());
         if is_there { Ok(format!("{slug} is listed")) } else { Err(Failed::new(format!("{slug} is not listed"))) }
+    }
+
+    /// How long a check that begins now may wait, so that it still can tell what for.
+    fn until(&self) -> Instant {
+        Instant::now() + self.limit.saturating_sub(EVERY * 2)
     }
 
     fn made(&self) -> Result<&Made, Failed> {
@@ -170,7 +179,7 @@ impl Session {
     }
 
     /// Waits for the run, and looks at the storefront.
-    async fn open(&self, made: &Made) -> Seen {
+    async fn open(&self, made: &Made, until: Instant) -> Seen {
         let path = format!("/api/v1/tenants/{}/provision-status", made.id);
         let call = Call { path: &path, token: Some(&made.token), ..Call::default() };
         let run = loop {
@@ -178,6 +187,7 @@ impl Session {
             match run.text("/status")? {
                 "complete" => break run,
                 "failed" => return Err(self.failed(&run)),
+                _ if Instant::now() >= until => return Err(late(&run)),
                 _ => tokio::time::sleep(EVERY).await,
             }
         };
@@ -204,5 +214,14 @@ impl Session {
             _ => "",
         };
         Failed::new(format!("provisioning failed: {reason}{hint}"))
+    }
+}
+
+fn late(run: &Answer) -> Failed {
+    let steps = run.body["steps"].as_array().into_iter().flatten();
+    let at = steps.filter(|step| step["status"] == "processing").find_map(|step| step["name"].as_str());
+    match at {
+        Some(step) => Failed::new(format!("provisioning is still at {step}; --timeout gives it longer")),
+        None => Failed::new("provisioning has not begun; is a worker running?"),
     }
 }
