@@ -3,7 +3,7 @@
 //! A log line is one JSON object: `{ts, level, feature, msg, …}` with lower-case levels and the fields of the event and of the
 //! spans around it, flat. Metrics are named `tenantry_*`.
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{fmt, io::IsTerminal, sync::OnceLock, time::Duration};
 
 use axum::http::Method;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -30,7 +30,8 @@ pub fn log(format: LogFormat, clock: Clock) {
             registry.with(SpanFields).with(lines).try_init()
         }
         LogFormat::Pretty => {
-            registry.with(tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init()
+            let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+            registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()
         }
     };
     // Already started, by a test in the same process: its subscriber stays.

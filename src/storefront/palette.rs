@@ -3,10 +3,10 @@
 use crate::tenants::Branding;
 
 const PRIMARY: Rgb = Rgb(0x1f, 0x4f, 0xd8);
-const DARK: &str = "#111318";
-const LIGHT: &str = "#ffffff";
+const DARK: Rgb = Rgb(0x11, 0x13, 0x18);
+const LIGHT: Rgb = Rgb(0xff, 0xff, 0xff);
 
-/// The custom properties that the storefront's stylesheet reads. Text on a colour is black or white, whichever contrasts more.
+/// The custom properties that the storefront's stylesheet reads. Text on a colour is dark or light, whichever contrasts more.
 pub fn stylesheet(branding: &Branding) -> String {
     let primary = branding.primary_color.as_deref().and_then(Rgb::parse).unwrap_or(PRIMARY);
     let secondary = branding.secondary_color.as_deref().and_then(Rgb::parse).unwrap_or(primary);
@@ -43,9 +43,13 @@ impl Rgb {
         0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2)
     }
 
-    fn text(self) -> &'static str {
-        let (white, black) = (1.05 / (self.luminance() + 0.05), (self.luminance() + 0.05) / 0.05);
-        if white >= black { LIGHT } else { DARK }
+    /// The text colour with the better contrast ratio (WCAG 2.2).
+    fn text(self) -> String {
+        let against = |text: Self| {
+            let (a, b) = (self.luminance() + 0.05, text.luminance() + 0.05);
+            if a > b { a / b } else { b / a }
+        };
+        if against(LIGHT) >= against(DARK) { LIGHT.hex() } else { DARK.hex() }
     }
 }
 
@@ -58,7 +62,7 @@ mod tests {
         for (color, text) in
             [("#ffffff", DARK), ("#000000", LIGHT), ("#ffff00", DARK), ("#00008b", LIGHT), ("#767676", LIGHT)]
         {
-            assert_eq!(Rgb::parse(color).map(Rgb::text), Some(text), "{color}");
+            assert_eq!(Rgb::parse(color).map(Rgb::text), Some(text.hex()), "{color}");
         }
     }
 
