@@ -38,6 +38,9 @@ use crate::{
 
 /// Runs what the process's arguments say.
 pub fn main() -> ExitCode {
+    // Points that the environment arms with FAILPOINTS, for the fault tests.
+    #[cfg(feature = "failpoints")]
+    let _armed = fail::FailScenario::setup();
     let command = Cli::parse().command.unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime.context("cannot start the threads") {
