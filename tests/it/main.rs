@@ -6,7 +6,9 @@
 #[macro_use]
 mod support;
 
+mod atomic;
 mod house;
 mod identity;
+mod outage;
 mod outbox;
 mod wizard;

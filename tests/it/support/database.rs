@@ -1,6 +1,9 @@
 //! A database for one test: a file in a scratch folder, or a PostgreSQL database copied from a migrated template.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sea_orm::{
     ConnectionTrait, Database as Orm, DatabaseConnection, FromQueryResult, Statement,
@@ -144,4 +147,15 @@ fn with_database(url: &str, name: &str) -> String {
     let mut url = url::Url::parse(url).expect("a URL");
     url.set_path(name);
     url.to_string()
+}
+
+/// PostgreSQL tells nobody of locks and dead clients: it has to be asked.
+pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    for _ in 0..2_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("not within ten seconds: {what}");
 }

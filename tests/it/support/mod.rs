@@ -1,9 +1,13 @@
 //! What the journeys stand on: a product of their own each, on a database of its own.
 
+mod census;
 mod database;
+mod logs;
 mod product;
 
-pub use database::{Database, Kind, WRITTEN_BY_SIGNUP};
+pub use census::grown;
+pub use database::{Database, Kind, WRITTEN_BY_SIGNUP, eventually};
+pub use logs::{Logged, Logs};
 pub use product::{ADMIN_TOKEN, Answer, Product, Settings, signup_body};
 
 /// Makes two tests of one journey: `name::sqlite` and `name::postgres`.
