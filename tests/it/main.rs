@@ -11,4 +11,5 @@ mod house;
 mod identity;
 mod outage;
 mod outbox;
+mod process;
 mod wizard;

@@ -1,0 +1,13 @@
+//! The program itself, as processes that are killed.
+//!
+//! `SOAK_ROUNDS` makes the rounds long; `scripts/soak` sets it.
+
+mod death;
+mod killed;
+mod replicas;
+mod server;
+
+/// How many rounds a soak goes.
+fn soak_rounds() -> Option<usize> {
+    std::env::var("SOAK_ROUNDS").ok().map(|rounds| rounds.parse().expect("SOAK_ROUNDS is a number"))
+}
