@@ -12,7 +12,7 @@ use crate::{
     http::{Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId},
     identity::PlatformAdmin,
     provisioning::{self, Queued, RunStatus},
-    signup::{Error, api::UserView, onboard::Onboarding, start::means},
+    signup::{Error, api::UserView, committed, onboard::Onboarding, start::means},
     tenants::{self, Door, TenantRow, TenantView},
 };
 
@@ -154,8 +154,10 @@ async fn onboard(
                 asked.make(&tx, &now, &means(&app), found, (Door::Admin, admin.actor(), Some(request_id.0))).await?;
             let user = UserView { id: made.user_id, email: made.email.as_str().to_owned() };
             let provision = Queued { run_id: made.run_id, status: RunStatus::Pending };
-            let reply = Reply::new(StatusCode::CREATED, &Onboarded { tenant: made.tenant, user, provision });
-            Ok(once.commit(tx, &now, reply).await?)
+            let onboarded = Onboarded { tenant: made.tenant, user, provision };
+            let reply = once.commit(tx, &now, Reply::new(StatusCode::CREATED, &onboarded)).await?;
+            committed(Door::Admin, &onboarded.tenant);
+            Ok(reply)
         }
         .await;
         done.map_err(|error| {

@@ -145,6 +145,7 @@ async fn make(app: &App, args: &TenantCreate) -> Result<Provisioned, signup::Err
         let made = asked.make(&tx, &now, &means(app), found, (Door::Cli, audit::Actor::Cli, None)).await?;
         let commit = |source| signup::Error::Failed { part: "commit".into(), source };
         tx.commit().await.map_err(commit)?;
+        signup::committed(Door::Cli, &made.tenant);
         Ok(made)
     }
     .await;

@@ -25,8 +25,8 @@ use crate::{
 const EVERY: TimeDelta = TimeDelta::hours(1);
 /// How often to look at the clock.
 const TICK: Duration = Duration::from_mins(1);
-/// An expired token is still told apart from an unknown one for so long.
-const TOKENS_KEPT: TimeDelta = TimeDelta::days(30);
+/// What has expired is still told apart from what never was for so long.
+const KEPT: TimeDelta = TimeDelta::days(30);
 /// Sign-ups in one look.
 const LIMIT: i64 = 100;
 
@@ -132,6 +132,10 @@ async fn remove(tx: &Tx, now: &Now, tenant_id: Uuid, untouched_since: DateTime<U
 async fn expire(tx: &Tx, now: &Now) -> Result<(), DbErr> {
     let answers = sql(tx, "delete from idempotency_keys where expires_at <= $1", [now.at.into()]);
     tx.execute_raw(answers).await?;
-    let tokens = sql(tx, "delete from one_time_tokens where expires_at <= $1", [(now.at - TOKENS_KEPT).into()]);
-    tx.execute_raw(tokens).await.map(drop)
+    // A session's refresh tokens go with it. A key that no token can be verified with any more is published to nobody's use.
+    for table in ["one_time_tokens", "sessions", "signing_keys"] {
+        let delete = format!("delete from {table} where expires_at <= $1");
+        tx.execute_raw(sql(tx, &delete, [(now.at - KEPT).into()])).await?;
+    }
+    Ok(())
 }

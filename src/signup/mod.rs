@@ -211,6 +211,13 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
     Ok(Provisioned { tenant, user_id, email: new.owner.email, subscription, run_id, session })
 }
 
+/// Tells logs and metrics of a tenant whose transaction has committed.
+pub fn committed(door: Door, tenant: &TenantView) {
+    let door = door.as_str();
+    metrics::counter!("tenantry_signups_total", "door" => door, "outcome" => "created").increment(1);
+    tracing::info!(feature = "signup", tenant_id = %tenant.id, slug = tenant.slug, door, "Tenant signed up");
+}
+
 /// The steps that a plan's blueprint names.
 fn steps(plan: &PlanRow) -> Result<Vec<StepName>, Error> {
     let blueprint = Blueprint::parse(&plan.blueprint);

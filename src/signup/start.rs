@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::{
     Error, LookedUp, Means, NewTenant, Owner,
     api::{Start, Started, UserView},
-    candidates, look_up, provision_tenant,
+    candidates, committed, look_up, provision_tenant,
     wizard::{self, Next},
 };
 use crate::{
@@ -120,9 +120,9 @@ pub async fn start(app: &App, once: &Once<'_>, signup: Signup, request_id: Strin
     let tx = app.db.begin().await.map_err(|source| Error::failed("begin", source))?;
     let made = provision_tenant(&tx, &now, &means(app), new).await?;
     let user = UserView { id: made.user_id, email: made.email.as_str().to_owned() };
-    let reply = Reply::new(StatusCode::CREATED, &started(app, made.tenant, user, Next::Brand));
+    let reply = Reply::new(StatusCode::CREATED, &started(app, made.tenant.clone(), user, Next::Brand));
     let reply = once.commit(tx, &now, reply).await?;
-    metrics::counter!("tenantry_signups_total", "door" => Door::Wizard.as_str(), "outcome" => "created").increment(1);
+    committed(Door::Wizard, &made.tenant);
     Ok(reply)
 }
 
