@@ -25,12 +25,17 @@ pub struct Migrated {
 /// Brings the schema up to date. Safe to call from many processes at once: one works, the others wait.
 pub async fn migrate(db: &Db) -> Result<Migrated, DbErr> {
     let lock = Lock::take(db).await?;
-    let before = pending(db).await?;
-    if !before.is_empty() {
-        Migrator::up(&db.write, None).await?;
-    }
+    let migrated = async {
+        let versions = pending(db).await?;
+        if !versions.is_empty() {
+            Migrator::up(&db.write, None).await?;
+        }
+        Ok(Migrated { versions })
+    };
+    let migrated = migrated.await;
+    // In any case: the lock belongs to the connection, which goes back to the pool.
     lock.release().await?;
-    Ok(Migrated { versions: before })
+    migrated
 }
 
 /// Takes the newest `steps` versions back.
@@ -39,11 +44,15 @@ pub async fn migrate(db: &Db) -> Result<Migrated, DbErr> {
 /// A version whose data would be lost is refused by its own `down`.
 pub async fn roll_back(db: &Db, steps: u32) -> Result<Migrated, DbErr> {
     let lock = Lock::take(db).await?;
-    let applied = Migrator::get_applied_migrations(&db.write).await?;
-    let versions = applied.iter().rev().take(steps as usize).map(|m| m.name().to_owned()).collect();
-    Migrator::down(&db.write, Some(steps)).await?;
+    let rolled_back = async {
+        let applied = Migrator::get_applied_migrations(&db.write).await?;
+        let versions = applied.iter().rev().take(steps as usize).map(|m| m.name().to_owned()).collect();
+        Migrator::down(&db.write, Some(steps)).await?;
+        Ok(Migrated { versions })
+    };
+    let rolled_back = rolled_back.await;
     lock.release().await?;
-    Ok(Migrated { versions })
+    rolled_back
 }
 
 /// The versions that this binary knows and the database has not applied.
@@ -115,13 +124,9 @@ impl MigrationTrait for PartOne {
     /// Only an empty product can go back before its first version.
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        let backend = db.get_database_backend();
-        let tenant = sea_orm::Statement::from_string(backend, "select 1 from tenants limit 1");
-        if db.query_one_raw(tenant).await?.is_some() {
-            return Err(DbErr::Migration("refused: there are tenants, and rolling back would lose them".into()));
-        }
+        refuse_with_tenants(db).await?;
         db.execute_unprepared(include_str!("0001_part_one.down.sql")).await?;
-        if backend == DbBackend::Postgres {
+        if db.get_database_backend() == DbBackend::Postgres {
             db.execute_unprepared("drop function audit_is_append_only").await?;
         }
         Ok(())
@@ -129,6 +134,17 @@ impl MigrationTrait for PartOne {
 
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
+    }
+}
+
+/// Lets only an empty product go back.
+async fn refuse_with_tenants(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    let tenant = sea_orm::Statement::from_string(db.get_database_backend(), "select 1 from tenants limit 1");
+    match db.query_one_raw(tenant).await? {
+        None => Ok(()),
+        Some(_) => {
+            Err(DbErr::Migration("refused: there are tenants, and rolling back would lose what they have".into()))
+        }
     }
 }
 
