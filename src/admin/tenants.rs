@@ -70,7 +70,7 @@ struct Wanted {
 }
 
 /// Tenants, newest first.
-#[utoipa::path(get, path = "/api/v1/admin/tenants", tag = "admin", params(Wanted), security(("admin_token" = [])), responses((status = 200, body = Listing<AdminTenant>)))]
+#[utoipa::path(get, path = "/api/v1/admin/tenants", operation_id = "list_tenants", tag = "admin", params(Wanted), security(("admin_token" = [])), responses((status = 200, body = Listing<AdminTenant>)))]
 async fn list(
     State(app): State<App>,
     _: PlatformAdmin,

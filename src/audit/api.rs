@@ -33,7 +33,7 @@ struct Wanted {
 }
 
 /// Who did what to which tenant, newest first.
-#[utoipa::path(get, path = "/api/v1/admin/audit-events", tag = "admin", security(("admin_token" = [])), params(Wanted),
+#[utoipa::path(get, path = "/api/v1/admin/audit-events", operation_id = "list_audit_events", tag = "admin", security(("admin_token" = [])), params(Wanted),
     responses((status = 200, body = Listing<AuditEvent>)))]
 async fn list(
     State(app): State<App>,
