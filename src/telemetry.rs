@@ -160,3 +160,77 @@ pub fn request(method: &Method, route: &str, status: u16, took: Duration) {
     metrics::counter!("tenantry_http_requests_total", &labels).increment(1);
     metrics::histogram!("tenantry_http_request_seconds", "route" => route.to_owned()).record(took.as_secs_f64());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines(log: impl FnOnce()) -> Vec<Value> {
+        let (written, clock) = (Written::default(), Clock::seeded(1));
+        let writer = written.clone();
+        let json =
+            tracing_subscriber::fmt::layer().event_format(JsonLines { clock }).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(SpanFields).with(json), log);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).expect("one JSON object a line")).collect()
+    }
+
+    #[test]
+    fn a_line_is_flat_json_with_the_fields_of_its_spans() {
+        let lines = lines(|| {
+            let span = tracing::info_span!("run", tenant_id = "t-1", plan = "pro", step = tracing::field::Empty);
+            let _inside = span.enter();
+            span.record("step", "seed_defaults");
+            tracing::warn!(
+                feature = "provision",
+                duration_ms = 1.234_567,
+                attempt = 2,
+                "Provision \"failed\"\n{}",
+                "again"
+            );
+        });
+        let mut line = lines[0].clone();
+        let ts = line["ts"].take();
+        assert!(
+            chrono::DateTime::parse_from_rfc3339(ts.as_str().unwrap()).is_ok() && ts.as_str().unwrap().ends_with('Z')
+        );
+        let expected = serde_json::json!({
+            "ts": null, "level": "warn", "feature": "provision", "msg": "Provision \"failed\"\nagain",
+            "tenant_id": "t-1", "plan": "pro", "step": "seed_defaults", "duration_ms": 1.235, "attempt": 2,
+        });
+        assert_eq!((lines.len(), line), (1, expected));
+    }
+
+    #[test]
+    fn an_event_has_the_last_word_and_every_line_a_feature() {
+        let lines = lines(|| {
+            let inside = tracing::info_span!("request", feature = "http", route = "/").entered();
+            tracing::info!(feature = "signup", "Sign-up refused");
+            tracing::error!(error = ?std::fmt::Error, "Oops");
+            drop(inside);
+            tracing::debug!("Outside");
+        });
+        let features: Vec<_> = lines.iter().map(|line| line["feature"].as_str().unwrap()).collect();
+        assert_eq!(features, ["signup", "http", "tenantry::telemetry::tests"]);
+        assert_eq!((&lines[1]["level"], &lines[1]["error"]), (&"error".into(), &"Error".into()));
+    }
+}
