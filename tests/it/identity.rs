@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tenantry::identity::keys;
 
 use crate::support::{ADMIN_TOKEN, Product, Settings, signup_body};
 
@@ -348,5 +349,29 @@ on_both! {
         let key = jsonwebtoken::DecodingKey::from_ed_components(jwk["x"].as_str().unwrap()).unwrap();
         let claims = jsonwebtoken::decode::<Value>(&access, &key, &validation).unwrap().claims;
         assert_eq!((&claims["role"], &claims["plan"], &claims["ev"]), (&json!("owner"), &json!("free"), &json!(true)));
+    }
+}
+
+on_both! {
+    async fn keys_change_and_nobody_is_logged_out(database: Database) {
+        let product = Product::start(database).await;
+        let (tenant, signup, tokens) = provisioned(&product, "Acme").await;
+        let kid = |tokens: &Value| jsonwebtoken::decode_header(text(&tokens["access_token"])).unwrap().kid;
+        let now = product.app.clock.now();
+        let tx = product.app.db.begin().await.unwrap();
+        keys::rotate(&tx, &now, &product.app.sealer, chrono::TimeDelta::days(366)).await.unwrap();
+        tx.commit().await.unwrap();
+        product.app.keys.load(&now).await.unwrap();
+        let published = product.get("/.well-known/jwks.json").await.expect(200);
+        assert_eq!(published["keys"].as_array().unwrap().len(), 2, "the next one is published before it signs");
+        let still_old = refresh(&product, &tokens["refresh_token"]).await.expect(200);
+        assert_eq!(kid(&still_old), kid(&tokens));
+
+        product.app.clock.advance(keys::PUBLISHED_BEFORE);
+        let renewed = refresh(&product, &still_old["refresh_token"]).await.expect(200);
+        assert_ne!(kid(&renewed), kid(&tokens));
+        assert!(published["keys"].as_array().unwrap().iter().any(|key| key["kid"].as_str() == kid(&renewed).as_deref()));
+        product.get_as(&text(&renewed["access_token"]), &format!("{AUTH}/me")).await.expect(200);
+        product.get_as(&signup, &format!("/api/v1/tenants/{tenant}/provision-status")).await.expect(200);
     }
 }

@@ -6,10 +6,21 @@
 #[macro_use]
 mod support;
 
+mod admin;
 mod atomic;
+mod doctor;
+mod doors;
+mod edge;
 mod house;
+mod idempotency;
 mod identity;
+mod mail;
+mod migrations;
 mod outage;
 mod outbox;
 mod process;
+mod races;
+mod refusals;
+mod signup;
+mod storefront;
 mod wizard;

@@ -75,11 +75,23 @@ impl Database {
 
     /// What a `select count(*) as n …` counts.
     pub async fn count(&self, query: &str) -> i64 {
+        self.all::<N>(query).await.first().map_or(0, |row| row.n)
+    }
+
+    /// Every row of a query.
+    pub async fn all<T: FromQueryResult>(&self, query: &str) -> Vec<T> {
         let connection = self.open().await;
         let statement = Statement::from_string(connection.get_database_backend(), query);
-        let n = N::find_by_statement(statement).one(&connection).await.expect(query).map_or(0, |row| row.n);
+        let rows = T::find_by_statement(statement).all(&connection).await.expect(query);
         connection.close().await.expect("closes");
-        n
+        rows
+    }
+
+    /// The one row of a query.
+    pub async fn one<T: FromQueryResult>(&self, query: &str) -> T {
+        let mut rows = self.all(query).await;
+        assert_eq!(rows.len(), 1, "{query}");
+        rows.remove(0)
     }
 
     /// How many rows each table has that a sign-up writes to. All must be 0 where nothing happened.

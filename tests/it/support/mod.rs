@@ -4,11 +4,13 @@ mod census;
 mod database;
 mod logs;
 mod product;
+mod walk;
 
 pub use census::grown;
 pub use database::{Database, Kind, WRITTEN_BY_SIGNUP, eventually};
 pub use logs::{Logged, Logs};
-pub use product::{ADMIN_TOKEN, Answer, Product, Settings, signup_body};
+pub use product::{ADMIN_TOKEN, Answer, Product, Settings, answer, signup_body};
+pub use walk::{MAKE_URL, Visitor, fields, healthy, names};
 
 /// Makes two tests of one journey: `name::sqlite` and `name::postgres`.
 macro_rules! on_both {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::{Method, StatusCode, header::HeaderMap};
+use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use tenantry::{app::App, clock::Clock, config::Config, serve, serve::Roles};
+use tenantry::{app::App, clock::Clock, config::Config, serve, serve::Roles, telemetry};
 use tokio::task::JoinHandle;
 
 use super::Database;
@@ -84,6 +84,14 @@ impl Answer {
     }
 }
 
+/// Sends a request as it is.
+pub async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("an answer");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.expect("a body");
+    Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
+}
+
 impl Product {
     /// With the default settings.
     pub async fn start(database: Database) -> Self {
@@ -99,6 +107,7 @@ impl Product {
     pub async fn start_as(database: Database, settings: Settings, roles: Roles) -> Self {
         let variables = settings.variables(&database).into_iter();
         let config = Config::load_from(variables, database.folder()).expect("good settings");
+        telemetry::metrics();
         let app = App::new(config, Clock::system()).await.expect("starts");
         app.keys.load(&app.clock.now()).await.expect("keys load");
         let (bound, address) = tokio::sync::oneshot::channel();
@@ -127,7 +136,7 @@ impl Product {
         body: Option<&Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = self.request(method, path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -137,10 +146,12 @@ impl Product {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.expect("an answer");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.expect("a body");
-        Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
+        answer(request).await
+    }
+
+    /// A request to add to; [`answer`] sends it.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
     }
 
     pub async fn get(&self, path: &str) -> Answer {

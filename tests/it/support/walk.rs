@@ -1,0 +1,105 @@
+//! Walking through the wizard, and asking for what journeys often ask.
+
+use serde_json::{Value, json};
+use tenantry::doctor;
+
+use super::{ADMIN_TOKEN, Answer, Product};
+
+/// A webhook that is allowed everywhere; in dry run nothing calls it.
+pub const MAKE_URL: &str = "https://hook.eu1.make.com/x";
+
+/// Somebody in the wizard.
+#[derive(Debug)]
+pub struct Visitor {
+    pub token: String,
+    pub tenant: String,
+    pub email: String,
+    /// What step 1 answered.
+    pub started: Value,
+}
+
+impl From<Value> for Visitor {
+    fn from(started: Value) -> Self {
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        Self {
+            token: text(&started["token"]),
+            tenant: text(&started["tenant"]["id"]),
+            email: text(&started["user"]["email"]),
+            started,
+        }
+    }
+}
+
+impl Product {
+    /// Does step 1.
+    pub async fn visit(&self, name: &str, plan: &str) -> Visitor {
+        self.sign_up(name, plan).await.into()
+    }
+
+    /// Does the wizard's last step for `plan`.
+    pub async fn end(&self, visitor: &Visitor, plan: &str) -> Answer {
+        let (path, body) = match plan {
+            "starter" | "growth" => ("/public/signup/starter/make", json!({"webhook_url": MAKE_URL})),
+            "pro" | "scale" => ("/public/signup/pro/confirm", json!({})),
+            _ => ("/public/signup/finish", json!({})),
+        };
+        self.post_as(&visitor.token, path, &body).await
+    }
+
+    /// Does the whole wizard and waits until the tenant is provisioned.
+    pub async fn settle(&self, name: &str, plan: &str) -> Visitor {
+        let visitor = self.visit(name, plan).await;
+        self.end(&visitor, plan).await.expect(202);
+        let status = self.provisioned(&visitor.token, &visitor.tenant).await;
+        assert_eq!(status["status"], "complete", "{status}");
+        visitor
+    }
+
+    /// Moves the product's clock.
+    pub async fn advance(&self, seconds: i64) {
+        self.post("/dev/clock/advance", &json!({"seconds": seconds})).await.expect(200);
+    }
+
+    /// The secret of the newest mail to `to` whose link leads to `path`.
+    pub async fn secret(&self, to: &str, path: &str) -> String {
+        let start = format!("http://localhost:8080{path}?token=");
+        let mails = self.mails().await;
+        let mut links = mails.iter().filter(|mail| mail["to"] == to).filter_map(|mail| mail["links"][0].as_str());
+        links.find_map(|link| link.strip_prefix(&start)).expect("a mail with that link").to_owned()
+    }
+
+    /// As the operator.
+    pub async fn admin_get(&self, path: &str) -> Answer {
+        self.get_as(ADMIN_TOKEN, &format!("/api/v1/admin{path}")).await
+    }
+
+    /// As the operator.
+    pub async fn admin_post(&self, path: &str, body: &Value) -> Answer {
+        self.post_as(ADMIN_TOKEN, &format!("/api/v1/admin{path}"), body).await
+    }
+}
+
+/// Holds every invariant of a product to reading 0.
+pub async fn healthy(product: &Product) {
+    let counts = doctor::examine(product.app.db.read(), &product.app.clock.now()).await.expect("examines");
+    for count in counts {
+        assert_eq!(count.count, 0, "{}", count.meaning);
+    }
+}
+
+/// A problem's refused fields with their codes.
+pub fn fields(problem: &Value) -> Vec<(&str, &str)> {
+    problem["errors"]
+        .as_array()
+        .map(|errors| {
+            errors.iter().map(|e| (e["field"].as_str().unwrap_or("?"), e["code"].as_str().unwrap_or("?"))).collect()
+        })
+        .unwrap_or_default()
+}
+
+/// The names of an object's members, sorted.
+pub fn names(value: &Value) -> Vec<&str> {
+    let mut names: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}
