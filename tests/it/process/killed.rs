@@ -17,7 +17,7 @@ use super::{
     server::{Server, assert_doctor_reads_zero},
     soak_rounds,
 };
-use crate::support::{Answer, Settings, signup_body};
+use crate::support::{Answer, Database, Settings, signup_body};
 
 const CLIENTS: usize = 8;
 /// Kills in the suite.
@@ -98,19 +98,25 @@ impl Visitor {
 /// Counts the answers, and tells when it is time to kill.
 struct Answers {
     left: AtomicUsize,
+    /// Those that were the answer to an earlier request.
+    replayed: AtomicUsize,
     enough: Notify,
 }
 
 impl Answers {
     fn until(left: usize) -> Self {
-        Self { left: AtomicUsize::new(left), enough: Notify::new() }
+        Self { left: AtomicUsize::new(left), replayed: AtomicUsize::new(0), enough: Notify::new() }
     }
 
     fn count(&self, answer: Option<Answer>) -> Option<Answer> {
-        if answer.is_some() && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let answer = answer?;
+        if answer.headers.contains_key("idempotent-replayed") {
+            self.replayed.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.enough.notify_one();
         }
-        answer
+        Some(answer)
     }
 }
 
@@ -162,14 +168,37 @@ on_both! {
             visitor.assert_provisioned(&server).await;
         }
         let ids: BTreeSet<_> = visitors.iter().map(|visitor| visitor.started.as_ref().unwrap()["tenant"]["id"].to_string()).collect();
-        let total = i64::try_from(visitors.len()).expect("few");
         assert_eq!(ids.len(), visitors.len());
-        assert_eq!(database.count("select count(*) as n from tenants").await, total, "a tenant too many or too few");
-        assert_eq!(database.count("select count(*) as n from users").await, total);
-        let provisioned = "select count(*) as n from audit_events where action = 'tenant.provisioned'";
-        assert_eq!(database.count(provisioned).await, total, "a run completed twice or never");
+        assert_each_is_there_once(&database, visitors.len()).await;
+        let taken_over = database.count("select count(*) as n from provision_runs where fence > 1").await;
         server.kill().await;
         assert_doctor_reads_zero(&database, &settings());
-        println!("{kills} kills: {total} sign-ups, {acknowledged} acknowledged before the kill, {cut_off} cut off");
+        let replayed = never.replayed.load(Ordering::Relaxed);
+        println!(
+            "{kills} kills: {} sign-ups, {acknowledged} acknowledged; {cut_off} cut off, of which {replayed} requests had been \
+             committed; {taken_over} runs taken over",
+            visitors.len()
+        );
+    }
+}
+
+/// Nothing was lost, and nothing was done twice.
+async fn assert_each_is_there_once(database: &Database, visitors: usize) {
+    let visitors = i64::try_from(visitors).expect("few");
+    for (each, rows) in [
+        (1, "tenants"),
+        (1, "users"),
+        (1, "memberships"),
+        (1, "subscriptions"),
+        (3, "packages"),
+        (1, "posts"),
+        (1, "provision_runs where status = 'complete'"),
+        (1, "audit_events where action = 'tenant.created'"),
+        (1, "audit_events where action = 'tenant.provisioned'"),
+        (1, "one_time_tokens where purpose = 'verify_email'"),
+        (1, "one_time_tokens where purpose = 'magic_link'"),
+        (2, "outbox where kind = 'mail'"),
+    ] {
+        assert_eq!(database.count(&format!("select count(*) as n from {rows}")).await, each * visitors, "{rows}");
     }
 }
