@@ -192,7 +192,7 @@ async fn die_in(database: &Database, whole: &Census, call: &str, nth: usize) -> 
         Some(dying) => {
             let answer = sign_up(&dying, &name).await;
             if answer.is_some() {
-                dying.end_traced().await;
+                dying.kill().await;
             } else {
                 dying.wait().await;
             }

@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
 };
@@ -74,21 +73,20 @@ impl Server {
     }
 
     async fn listening(mut command: Command) -> Result<Self, String> {
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("a process");
-        let (log, (listens, address), (ends, ended)) = (Log::default(), oneshot::channel(), oneshot::channel());
-        let (stderr, lines) = (child.stderr.take().expect("its log"), log.clone());
-        std::thread::spawn(move || {
-            follow(stderr, &lines, listens);
-            let _ = ends.send(());
-        });
-        let Ok(url) = address.await else {
-            let _ = (child.kill(), child.wait());
-            return Err(log.lock().expect("a log").join("\n"));
-        };
         // Loopback needs none, but the client insists. Once a process; a second time it says so.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client");
-        Ok(Self { child, url, ended, log, client })
+        let child = command.stderr(Stdio::piped()).spawn().expect("a process");
+        let (log, (listens, address), (ends, ended)) = (Log::default(), oneshot::channel(), oneshot::channel());
+        // From here on, whatever happens, it is killed when it is dropped.
+        let mut server = Self { child, url: String::new(), ended, log, client };
+        let (stderr, log) = (server.child.stderr.take().expect("its log"), server.log.clone());
+        std::thread::spawn(move || {
+            follow(stderr, &log, listens);
+            let _ = ends.send(());
+        });
+        server.url = address.await.map_err(|_| server.log())?;
+        Ok(server)
     }
 
     /// The server's process, as leases name it.
@@ -102,23 +100,20 @@ impl Server {
         self.wait().await;
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills it with SIGKILL; under strace, which would leave it running, the server first.
     pub fn send_kill(&self) {
-        kill(&self.id().to_string());
+        let id = self.id().to_string();
+        let traced = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        for pid in traced.split_whitespace().chain([id.as_str()]) {
+            let pid = pid.parse().ok().and_then(Pid::from_raw).expect("a process id");
+            kill_process(pid, Signal::KILL).expect("SIGKILL");
+        }
     }
 
     /// Waits for its end.
     pub async fn wait(mut self) -> ExitStatus {
         let _ = (&mut self.ended).await;
         self.child.wait().expect("its status")
-    }
-
-    /// Ends a server and the strace that runs it.
-    pub async fn end_traced(self) {
-        let children = PathBuf::from(format!("/proc/{0}/task/{0}/children", self.id()));
-        let traced = std::fs::read_to_string(children).expect("strace has a child");
-        kill(traced.trim());
-        self.wait().await;
     }
 
     /// Sends a request; nothing where the connection ended before the whole answer was there.
@@ -155,13 +150,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = (self.child.kill(), self.child.wait());
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.send_kill();
+            let _ = self.child.wait();
+        }
     }
-}
-
-fn kill(pid: &str) {
-    let pid = pid.parse().ok().and_then(Pid::from_raw).expect("a process id");
-    kill_process(pid, Signal::KILL).expect("SIGKILL");
 }
 
 /// Reads a server's log to its end, and tells the address once it listens.
