@@ -76,9 +76,14 @@ impl Batch {
     }
 
     async fn send_as_one(self, tx: &Tx) -> Result<(), BatchError> {
+        for (table, _) in &self.inserts {
+            let point = failpoint(&format!("insert::{table}"));
+            point.map_err(|source| BatchError { table: Some(table.clone()), source })?;
+        }
         let mut with = WithClause::new();
-        for (n, (table, insert)) in self.inserts.into_iter().enumerate() {
-            failpoint(&format!("insert::{table}")).map_err(|source| BatchError { table: Some(table), source })?;
+        // PostgreSQL runs what the query does not read from the last to the first; the order of insertion decides which refusal of
+        // several a caller hears, as on SQLite.
+        for (n, (_, insert)) in self.inserts.into_iter().enumerate().rev() {
             with.cte(CommonTableExpression::new().table_name(Alias::new(format!("i{n}"))).query(insert).to_owned());
         }
         let all = Query::select().expr(Expr::val(1)).to_owned().with(with);
