@@ -65,12 +65,12 @@ pub fn is_unavailable(error: &DbErr) -> bool {
 }
 
 /// SQLSTATE of connections lost or refused, shutdown, serialization failure, deadlock and exhausted resources
-/// (PostgreSQL, appendix A), and SQLite's `BUSY`, `LOCKED`, `IOERR`, `FULL` and `CANTOPEN`.
+/// (PostgreSQL, appendix A), and SQLite's `BUSY`, `LOCKED`, `READONLY`, `IOERR`, `FULL` and `CANTOPEN`.
 fn is_unavailable_code(code: &str) -> bool {
     if code.len() == 5 {
         return ["08", "53"].contains(&&code[..2]) || ["57P01", "57P02", "57P03", "40001", "40P01"].contains(&code);
     }
-    code.parse::<u32>().is_ok_and(|extended| [5, 6, 10, 13, 14].contains(&(extended & 0xff)))
+    code.parse::<u32>().is_ok_and(|extended| [5, 6, 8, 10, 13, 14].contains(&(extended & 0xff)))
 }
 
 /// The table that PostgreSQL names in its refusal.

@@ -74,7 +74,9 @@ fn accepted(request: &Request) -> Option<String> {
 
 fn is_operators(app: &App, request: &Request) -> bool {
     let host = super::host(request.headers(), request.uri());
-    host.is_none_or(|host| app.config.public_url.host_str() == Some(&host) || app.config.base_domain == host)
+    let is_name = |host: &String| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err();
+    host.filter(is_name)
+        .is_none_or(|host| app.config.public_url.host_str() == Some(&host) || app.config.base_domain == host)
 }
 
 /// Writes problems out, and turns errors that some layer answered by itself into problems.
@@ -90,8 +92,9 @@ fn written(mut response: Response, id: &RequestId) -> Response {
 
 fn stray(response: &Response) -> Option<Problem> {
     let status = response.status();
-    let is_ours =
-        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| {
+        [&b"text/html"[..], b"application/json"].iter().any(|ours| kind.as_bytes().starts_with(ours))
+    });
     if is_ours || !(status.is_client_error() || status.is_server_error()) {
         return None;
     }

@@ -99,7 +99,9 @@ fn field_error(path: &str, message: &str) -> FieldError {
     if let Some(name) = named("unknown field `") {
         return FieldError::new(within(&name), "UNKNOWN_FIELD", format!("There is no field {name} here."));
     }
-    FieldError::new(path, "INVALID_TYPE", format!("This has the wrong type or value: {message}."))
+    // What comes before says what was sent, which may be a password.
+    let expected = message.rsplit_once("expected ").map_or("another type or value", |(_, expected)| expected);
+    FieldError::new(path, "INVALID_TYPE", format!("This has to be {expected}."))
 }
 
 /// Path parameters as `T`; an id that cannot be one is 404.
@@ -110,6 +112,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequestParts<S> f
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if parts.uri.path().contains("%00") {
+            return Err(Problem::not_found());
+        }
         let path = parts.extract::<axum::extract::Path<T>>().await;
         path.map(|axum::extract::Path(value)| Self(value)).map_err(|_| Problem::not_found())
     }
@@ -123,6 +128,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            let message = "Text with a NUL character cannot be looked for.";
+            return Err(Problem::invalid(vec![FieldError::new("query", "INVALID", message)]));
+        }
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
         query.map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
             let message = rejection.body_text();

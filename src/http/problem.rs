@@ -78,10 +78,27 @@ pub fn line(field: &str, value: &str, max: usize) -> Result<String, FieldError> 
     if value.chars().count() > max {
         return Err(FieldError::new(field, "TOO_LONG", format!("At most {max} characters, please.")));
     }
-    if value.chars().any(char::is_control) {
+    if !value.chars().any(is_visible) {
+        return Err(FieldError::new(field, "REQUIRED", "This needs something that can be seen."));
+    }
+    if value.chars().any(|letter| letter.is_control() || is_bidi_control(letter)) {
         return Err(FieldError::new(field, "INVALID_CHARACTER", "Control characters cannot be used here."));
     }
     Ok(value.to_owned())
+}
+
+/// Letters, digits, signs and pictures; not spaces, joiners or fillers.
+fn is_visible(letter: char) -> bool {
+    let is_filler = matches!(
+        letter,
+        '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+    );
+    !letter.is_whitespace() && !is_filler && !is_bidi_control(letter)
+}
+
+/// What turns the direction of the text around it, and can make a name read as another (Unicode Standard Annex 9).
+fn is_bidi_control(letter: char) -> bool {
+    matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl Problem {

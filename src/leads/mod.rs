@@ -25,7 +25,7 @@ pub(crate) mod lead {
         pub email: String,
         pub name: String,
         pub company: String,
-        pub team_size: Option<i64>,
+        pub team_size: Option<String>,
         pub message: Option<String>,
         pub status: String,
         pub created_at: DateTimeUtc,
@@ -53,12 +53,21 @@ struct ContactSales {
     /// For which company.
     #[schema(min_length = 1, max_length = 100)]
     company: String,
-    /// How many would use it.
-    #[schema(minimum = 1, maximum = 10_000_000)]
-    team_size: Option<i64>,
+    /// How many would use it: a number, or a range such as `11-50`.
+    team_size: Option<TeamSize>,
     /// What they want.
     #[schema(max_length = 4000)]
     message: Option<String>,
+}
+
+/// How large a team is, as people say it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum TeamSize {
+    /// Counted.
+    Number(i64),
+    /// Estimated.
+    Range(String),
 }
 
 /// It was noted.
@@ -76,7 +85,7 @@ async fn contact_sales(State(app): State<App>, Posted { body, key }: Posted<Cont
     let once = Once::new(&app, &key, "");
     once.run(async {
         let now = app.clock.now();
-        let (email, name, company) = read(&body)?;
+        let (email, name, company, team_size) = read(&body)?;
         let id = now.id();
         let mut batch = Batch::default();
         batch.insert(lead::Model {
@@ -84,7 +93,7 @@ async fn contact_sales(State(app): State<App>, Posted { body, key }: Posted<Cont
             email: email.as_str().to_owned(),
             name,
             company,
-            team_size: body.team_size,
+            team_size,
             message: body.message.clone(),
             status: "new".into(),
             created_at: now.at,
@@ -97,20 +106,26 @@ async fn contact_sales(State(app): State<App>, Posted { body, key }: Posted<Cont
     .await
 }
 
-fn read(body: &ContactSales) -> Result<(Email, String, String), Problem> {
+fn read(body: &ContactSales) -> Result<(Email, String, String, Option<String>), Problem> {
     let mut errors = Vec::new();
     let mut keep = |error: FieldError| errors.push(error);
     let email = Email::parse(&body.email).map_err(|e| keep(FieldError::new("email", e.code(), e.to_string()))).ok();
     let name = line("name", &body.name, 100).map_err(&mut keep).ok();
     let company = line("company", &body.company, 100).map_err(&mut keep).ok();
-    if body.team_size.is_some_and(|size| !(1..=10_000_000).contains(&size)) {
-        keep(FieldError::new("team_size", "OUT_OF_RANGE", "Give a number from 1 to 10,000,000."));
-    }
+    let team_size = match &body.team_size {
+        Some(TeamSize::Number(size @ 1..=10_000_000)) => Some(size.to_string()),
+        Some(TeamSize::Range(range)) => line("team_size", range, 50).map_err(&mut keep).ok(),
+        Some(TeamSize::Number(_)) => {
+            keep(FieldError::new("team_size", "OUT_OF_RANGE", "Give a number from 1 to 10,000,000."));
+            None
+        }
+        None => None,
+    };
     if body.message.as_ref().is_some_and(|message| message.chars().count() > 4000) {
         keep(FieldError::new("message", "TOO_LONG", "At most 4000 characters, please."));
     }
     match (email, name, company) {
-        (Some(email), Some(name), Some(company)) if errors.is_empty() => Ok((email, name, company)),
+        (Some(email), Some(name), Some(company)) if errors.is_empty() => Ok((email, name, company, team_size)),
         _ => Err(Problem::invalid(errors)),
     }
 }

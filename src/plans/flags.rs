@@ -30,6 +30,12 @@ pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<Flag>, DbErr> {
         .await
 }
 
+/// Whether a flag is on where nothing overrides it; nothing where there is none of that name.
+pub async fn is_enabled(db: &impl ConnectionTrait, name: &str) -> Result<Option<bool>, DbErr> {
+    let row = db.query_one_raw(sql(db, "select enabled from feature_flags where name = $1", [name.into()])).await?;
+    row.map(|row| row.try_get("", "enabled")).transpose()
+}
+
 /// Switches a flag. `None` where there is none of that name. The kill switch is made anew where its row was lost.
 pub async fn set(tx: &Tx, now: &Now, name: &str, enabled: bool) -> Result<Option<Flag>, DbErr> {
     let update =

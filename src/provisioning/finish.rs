@@ -44,7 +44,10 @@ pub(super) fn advance(worker: &Worker, now: &Now, held: &Held, position: usize, 
     }
     match after.begin_next(now, worker) {
         Next::Complete => Advance { after, next: None, ahead: Ahead::Complete },
-        next => Advance { after, next: Some(next), ahead: Ahead::GoesOn(worker.lease()) },
+        next => {
+            let lease = worker.lease_for(&after, &next);
+            Advance { after, next: Some(next), ahead: Ahead::GoesOn(lease) }
+        }
     }
 }
 

@@ -4,8 +4,6 @@
 //! touched for `signup.abandoned_after`. It goes whole, with its user where that user has nothing else, so slug and address are free
 //! again. Whoever goes on with it at that moment wins, or finds nothing: the rows are locked, and looked at again under the lock.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use serde_json::json;
@@ -21,10 +19,10 @@ use crate::{
     http::chain,
 };
 
-/// Between two sweeps, in the product's own time.
+/// Between two sweeps, in the product's own time, where nothing is abandoned sooner.
 const EVERY: TimeDelta = TimeDelta::hours(1);
 /// How often to look at the clock.
-const TICK: Duration = Duration::from_mins(1);
+const TICK: TimeDelta = TimeDelta::minutes(1);
 /// What has expired is still told apart from what never was for so long.
 const KEPT: TimeDelta = TimeDelta::days(30);
 /// Sign-ups in one look.
@@ -32,27 +30,35 @@ const LIMIT: i64 = 100;
 
 /// Sweeps now and then until `stop`.
 pub async fn run(app: App, stop: CancellationToken) {
+    let every = abandoned_after(&app).clamp(TimeDelta::seconds(1), EVERY);
+    let tick = every.min(TICK).to_std().unwrap_or_default();
     let mut last: Option<DateTime<Utc>> = None;
     while !stop.is_cancelled() {
+        // The clock may be moved, which wakes everybody.
+        let woken = app.wake.woken();
         let now = app.clock.now();
-        if last.is_none_or(|last| now.at - last >= EVERY) {
+        if last.is_none_or(|last| now.at - last >= every) {
             last = Some(now.at);
             if let Err(error) = sweep(&app).await {
                 tracing::warn!(feature = "janitor", error = %chain(&error), "Could not sweep");
             }
         }
         tokio::select! {
-            () = sleep(TICK) => {}
+            () = woken => {}
+            () = sleep(tick) => {}
             () = stop.cancelled() => {}
         }
     }
 }
 
+fn abandoned_after(app: &App) -> TimeDelta {
+    TimeDelta::from_std(app.config.signup.abandoned_after).unwrap_or(TimeDelta::MAX)
+}
+
 /// Sweeps once. Answers how many abandoned sign-ups were removed.
 pub async fn sweep(app: &App) -> Result<usize, DbErr> {
     let now = app.clock.now();
-    let patience = TimeDelta::from_std(app.config.signup.abandoned_after).unwrap_or(TimeDelta::MAX);
-    let untouched_since = now.at.checked_sub_signed(patience).unwrap_or(DateTime::<Utc>::MIN_UTC);
+    let untouched_since = now.at.checked_sub_signed(abandoned_after(app)).unwrap_or(DateTime::<Utc>::MIN_UTC);
     let mut removed = 0;
     loop {
         let abandoned = Abandoned::find(app.db.read(), untouched_since).await?;

@@ -33,6 +33,9 @@ use crate::{
 /// Connecting takes longer than this only where nobody answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The lease of a step that leaves nothing outside.
+const LEASE_HERE: TimeDelta = TimeDelta::seconds(10);
+
 /// What the reconciler and its steps work with.
 pub(super) struct Worker {
     pub app: App,
@@ -60,6 +63,16 @@ impl Worker {
     /// How long a worker may be silent.
     pub fn lease(&self) -> TimeDelta {
         TimeDelta::from_std(self.app.config.provision.lease).unwrap_or(TimeDelta::MAX)
+    }
+
+    /// How long it may be silent while `next` runs. What happens here takes milliseconds, so a run whose worker was killed meanwhile
+    /// is taken up again soon; an outside call may take its time.
+    pub fn lease_for(&self, held: &Held, next: &Next) -> TimeDelta {
+        let leaves = |position: &usize| steps::leaves(held.steps[*position].name, held.dry_run).is_some();
+        match next {
+            Next::Run(position) if leaves(position) => self.lease(),
+            Next::Run(_) | Next::Fail(..) | Next::Complete => self.lease().min(LEASE_HERE),
+        }
     }
 
     pub fn backoff(&self) -> Backoff {
@@ -149,9 +162,16 @@ async fn look(worker: &Worker, free: usize) -> Result<Look, DbErr> {
         Some(due) if due > now.at => return Ok(Look::Nothing((due - now.at).to_std().unwrap_or(poll).min(poll))),
         Some(_) => {}
     }
-    let claimant = Claimant { name: &worker.name, lease: worker.lease(), limit: free };
+    let lease = worker.lease().min(LEASE_HERE);
+    let claimant = Claimant { name: &worker.name, lease, limit: free };
     let tx = app.db.begin().await?;
     let claimed = record::claim(&tx, &now, &claimant, worker).await?;
+    for (held, next) in &claimed {
+        let needed = worker.lease_for(held, next);
+        if needed > lease {
+            record::extend(&tx, &now, held, needed).await?;
+        }
+    }
     tx.commit().await?;
     // Where others were faster, they are not raced at once.
     Ok(if claimed.is_empty() { Look::Nothing(poll) } else { Look::Claimed(claimed) })

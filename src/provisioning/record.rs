@@ -120,6 +120,15 @@ pub(super) async fn claim(
     Ok(begun)
 }
 
+/// Lets the holder of a run be silent for longer than it was claimed for.
+pub(super) async fn extend(tx: &Tx, now: &Now, held: &Held, lease: TimeDelta) -> Result<(), DbErr> {
+    let text =
+        "update provision_runs set due_at = $4, lease_expires_at = $4 where tenant_id = $1 and id = $2 and fence = $3";
+    let until = now.at + lease;
+    let values = [held.subject.tenant_id.into(), held.run_id.into(), held.fence.into(), until.into()];
+    tx.execute_raw(sql(tx, text, values)).await.map(drop)
+}
+
 fn held(run: &Claimed, steps: Vec<step::Model>, subject: Subject) -> Held {
     Held {
         run_id: run.id,

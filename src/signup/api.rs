@@ -103,7 +103,10 @@ async fn start(
     once.run(async {
         let signup = Signup::read(&app, &body);
         let slug = signup.as_ref().map_or_else(|_| String::new(), |signup| signup.slug.to_string());
-        let done = async { start::start(&app, &once, signup?, request_id.0).await }.await;
+        let done = match signup {
+            Ok(signup) => start::start(&app, &once, signup, request_id.0).await,
+            Err(refused) => Err(start::kill_switch(&app).await.err().unwrap_or(refused)),
+        };
         done.map_err(|error| {
             error.log(Door::Wizard, &body.email, &slug);
             error.into()

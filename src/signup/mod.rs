@@ -46,6 +46,8 @@ pub struct Means<'a> {
     pub sealer: &'a Sealer,
     /// Whether provisioning keeps everything inside.
     pub dry_run: bool,
+    /// Whether the operator's application takes part.
+    pub calls_application: bool,
     /// In place of the plan's own trial days.
     pub trial_days: Option<i64>,
 }
@@ -178,7 +180,7 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
         provisioning::NewRun {
             tenant_id,
             plan: &new.plan.slug,
-            steps: &steps(&new.plan)?,
+            steps: &steps(&new.plan, means)?,
             queued: new.door != Door::Wizard && status == Status::Pending,
             dry_run: means.dry_run,
         },
@@ -218,11 +220,16 @@ pub fn committed(door: Door, tenant: &TenantView) {
     tracing::info!(feature = "signup", tenant_id = %tenant.id, slug = tenant.slug, door, "Tenant signed up");
 }
 
-/// The steps that a plan's blueprint names.
-fn steps(plan: &PlanRow) -> Result<Vec<StepName>, Error> {
+/// The steps that a plan's blueprint names, and the call to the operator's application, where there is one, before the last.
+fn steps(plan: &PlanRow, means: &Means<'_>) -> Result<Vec<StepName>, Error> {
     let blueprint = Blueprint::parse(&plan.blueprint);
     let broken = |error| Error::failed("plans", DbErr::Custom(format!("blueprint of {}: {error}", plan.slug)));
-    Ok(blueprint.map_err(broken)?.steps)
+    let mut steps = blueprint.map_err(broken)?.steps;
+    if means.calls_application && !steps.contains(&StepName::CallWebhook) {
+        let last = steps.iter().position(|step| *step == StepName::SendMagicLink).unwrap_or(steps.len());
+        steps.insert(last, StepName::CallWebhook);
+    }
+    Ok(steps)
 }
 
 /// How long somebody for whom a tenant was made has for following the link.

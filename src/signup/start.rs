@@ -16,6 +16,7 @@ use crate::{
     clock::Now,
     http::{FieldError, Once, Reply, line},
     identity::{email::Email, passwords, signup_token},
+    plans::flags,
     provisioning,
     tenants::{
         self, Door, TenantView,
@@ -42,6 +43,7 @@ pub fn means(app: &App) -> Means<'_> {
         post: &app.post,
         sealer: &app.sealer,
         dry_run: app.config.provision.dry_run,
+        calls_application: app.config.provision.app_url.is_some(),
         trial_days: app.config.billing.trial_days,
     }
 }
@@ -84,6 +86,12 @@ impl Signup {
             _ => Err(Error::Invalid(errors)),
         }
     }
+}
+
+/// Refuses where the kill switch is off: a closed door says so whatever is brought to it.
+pub async fn kill_switch(app: &App) -> Result<(), Error> {
+    let enabled = flags::is_enabled(app.db.read(), flags::SIGNUP_ENABLED).await;
+    if enabled.ok().flatten().unwrap_or(app.config.signup.fail_open) { Ok(()) } else { Err(Error::SignupsDisabled) }
 }
 
 /// Makes the tenant, or resumes the sign-up that its owner has not finished.

@@ -120,14 +120,14 @@ pub async fn end(tx: &Tx, now: &Now, means: &Means<'_>, tenant_id: Uuid, ending:
     match (is_queued, ending.switch(&tenant.plan)) {
         (true, _) if is_other => {
             let plan = plan(tx, &run.plan).await?;
-            let steps = steps(&plan)?;
+            let steps = steps(&plan, means)?;
             let run = NewRun { tenant_id, plan: &plan.slug, steps: &steps, queued: true, dry_run: means.dry_run };
             provisioning::supersede(tx, now, run).await.map_err(Error::Provisioning)
         }
         (false, Some(slug)) => {
             let plan = plan(tx, slug).await?;
             billing::switch_plan(tx, now, tenant_id, &plan, means.trial_days).await?;
-            provisioning::replace_steps(tx, now, tenant_id, &plan.slug, &steps(&plan)?)
+            provisioning::replace_steps(tx, now, tenant_id, &plan.slug, &steps(&plan, means)?)
                 .await
                 .map_err(Error::Provisioning)?;
             provisioning::queue(tx, now, tenant_id).await.map_err(Error::Provisioning)

@@ -456,7 +456,8 @@ create table sales_leads (
   email text not null,
   name text not null,
   company text not null,
-  team_size bigint,
+  -- A number, or a range such as 11-50.
+  team_size text,
   message text,
   status text not null check (status in ('new', 'contacted', 'qualified', 'won', 'lost')),
   created_at timestamptz not null,

@@ -31,16 +31,10 @@ struct Plan {
     pro: bool,
 }
 
-const FREE: &[&str] = &["seed_defaults", "configure_routing", "call_webhook", "send_magic_link"];
-const STARTER: &[&str] = &["seed_defaults", "configure_routing", "validate_webhook", "call_webhook", "send_magic_link"];
-const PRO: &[&str] = &[
-    "seed_defaults",
-    "configure_routing",
-    "deploy_automations",
-    "deploy_apps_script",
-    "call_webhook",
-    "send_magic_link",
-];
+const FREE: &[&str] = &["seed_defaults", "configure_routing", "send_magic_link"];
+const STARTER: &[&str] = &["seed_defaults", "configure_routing", "validate_webhook", "send_magic_link"];
+const PRO: &[&str] =
+    &["seed_defaults", "configure_routing", "deploy_automations", "deploy_apps_script", "send_magic_link"];
 
 #[rustfmt::skip]
 const PLANS: [Plan; 6] = [
