@@ -92,7 +92,7 @@ pub struct TenantWithRun {
 }
 
 /// One tenant with its last run.
-#[utoipa::path(get, path = "/api/v1/admin/tenants/{id}", tag = "admin", params(("id" = Uuid, Path)), security(("admin_token" = [])), responses((status = 200, body = TenantWithRun)))]
+#[utoipa::path(get, path = "/api/v1/admin/tenants/{id}", operation_id = "read_tenant", tag = "admin", params(("id" = Uuid, Path)), security(("admin_token" = [])), responses((status = 200, body = TenantWithRun)))]
 async fn read(State(app): State<App>, _: PlatformAdmin, Path(id): Path<Uuid>) -> Result<Json<TenantWithRun>, Problem> {
     let tenant = tenants::by_id(app.db.read(), id).await?.ok_or_else(Problem::not_found)?.into();
     Ok(Json(TenantWithRun { tenant, provision: provisioning::current(app.db.read(), id).await? }))

@@ -80,9 +80,13 @@ struct Database {
 async fn health(State(app): State<App>) -> Response {
     let queue = tokio::time::timeout(PATIENCE, super::queues(app.db.read())).await.ok().and_then(Result::ok);
     let reachable = queue.is_some();
-    let (code, status) = if reachable { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "degraded") };
+    let status = if reachable { "ok" } else { "degraded" };
     let database = Database { kind: app.db.name(), reachable };
-    (code, Json(Health { status, version: env!("CARGO_PKG_VERSION"), database, queue })).into_response()
+    let health = Json(Health { status, version: env!("CARGO_PKG_VERSION"), database, queue });
+    if reachable {
+        return health.into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], health).into_response()
 }
 
 /// Metrics in Prometheus' text format. Queues and invariants are counted at each scrape; where the database does not answer in time,

@@ -1,5 +1,7 @@
 //! The API's description, generated from the handlers, and the page that shows it.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json, Router,
     extract::Path,
@@ -10,7 +12,9 @@ use axum::{
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
-        ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
+        ContentBuilder, Header, HeaderBuilder, Object, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required,
+        ResponseBuilder, Schema, Type,
+        extensions::Extensions,
         path::{Operation, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -43,13 +47,36 @@ pub fn base() -> Document {
     document
 }
 
-/// Adds to each operation the problems that any operation of its kind can answer.
+/// Adds to each operation the problems that any operation of its kind can answer, and the headers that come with some of them.
 pub fn document(mut collected: Document) -> Document {
+    let schemas = collected.components.as_ref().map(|components| &components.schemas);
     for item in collected.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        operations.into_iter().flatten().for_each(add_problems);
+        for operation in operations.into_iter().flatten() {
+            if let (Some(RefOr::T(body)), Some(schemas)) = (&mut operation.request_body, schemas) {
+                let needed = body.content.values().any(|content| match content {
+                    RefOr::T(content) => has_required(content.schema.as_ref(), schemas),
+                    RefOr::Ref(_) => true,
+                });
+                body.required = Some(if needed { Required::True } else { Required::False });
+            }
+            add_problems(operation);
+            add_headers(operation);
+        }
     }
     collected
+}
+
+/// Whether a body has to have something in it; an absent one is read as an empty object.
+fn has_required(schema: Option<&RefOr<Schema>>, schemas: &BTreeMap<String, RefOr<Schema>>) -> bool {
+    match schema {
+        Some(RefOr::T(Schema::Object(object))) => !object.required.is_empty(),
+        Some(RefOr::Ref(named)) => {
+            let name = named.ref_location.rsplit('/').next().unwrap_or_default();
+            schemas.get(name).is_some_and(|schema| has_required(Some(schema), schemas))
+        }
+        _ => true,
+    }
 }
 
 fn add_problems(operation: &mut Operation) {
@@ -88,6 +115,42 @@ fn add_problems(operation: &mut Operation) {
             response.content.insert("application/problem+json".to_owned(), content.clone().into());
         }
     }
+}
+
+/// What a client can rely on beside the body.
+fn add_headers(operation: &mut Operation) {
+    let mut is_once = false;
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        if parameter.name == "Idempotency-Key" {
+            is_once = true;
+            let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+            parameter.schema = Some(key.into());
+        }
+    }
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        let (name, header) = match status.as_str() {
+            "401" => ("WWW-Authenticate", required(Type::String, "Which scheme to log in by (RFC 9110, 11.6.1)")),
+            "429" | "503" => ("Retry-After", required(Type::Integer, "Seconds after which a repeat may succeed")),
+            status if is_once && status.starts_with('2') => {
+                let replayed = HeaderBuilder::new().schema(Some(Object::with_type(Type::String)));
+                ("Idempotent-Replayed", replayed.description(Some("`true` on a repeat of the first answer")).build())
+            }
+            _ => continue,
+        };
+        response.headers.insert(name.to_owned(), header.into());
+    }
+}
+
+/// A header that is always there. utoipa has no field to say so.
+fn required(kind: Type, description: &str) -> Header {
+    let required = Extensions::from_iter([("required", true)]);
+    HeaderBuilder::new()
+        .schema(Some(Object::with_type(kind)))
+        .description(Some(description))
+        .extensions(Some(required))
+        .build()
 }
 
 /// Serves the document and the page that shows it, all from the binary.

@@ -25,6 +25,7 @@ pub const COOL_DOWN: TimeDelta = TimeDelta::seconds(60);
 
 /// A user as the API shows it.
 #[derive(Clone, Debug, Serialize, ToSchema, FromQueryResult)]
+#[schema(as = User)]
 pub struct UserView {
     /// The id.
     pub id: Uuid,

@@ -86,7 +86,7 @@ async fn empty(app: &App) -> Result<StatusCode, Problem> {
 }
 
 /// What would have been mailed. In development only.
-#[utoipa::path(get, path = "/dev/mailbox.json", tag = "development",
+#[utoipa::path(get, path = "/dev/mailbox.json", operation_id = "mailbox", tag = "development",
     responses((status = 200, body = Mailbox), (status = 404, description = "Not in development")))]
 async fn json(State(app): State<App>) -> Result<Json<Mailbox>, Problem> {
     only_in_development(&app)?;
@@ -94,14 +94,14 @@ async fn json(State(app): State<App>) -> Result<Json<Mailbox>, Problem> {
 }
 
 /// Empties the mailbox. In development only.
-#[utoipa::path(delete, path = "/dev/mailbox.json", tag = "development",
+#[utoipa::path(delete, path = "/dev/mailbox.json", operation_id = "empty_mailbox", tag = "development",
     responses((status = 204, description = "Empty"), (status = 404, description = "Not in development")))]
 async fn empty_json(State(app): State<App>) -> Result<StatusCode, Problem> {
     empty(&app).await
 }
 
 /// The mailbox as a page. In development only.
-#[utoipa::path(get, path = "/dev/mailbox", tag = "development",
+#[utoipa::path(get, path = "/dev/mailbox", operation_id = "mailbox_page", tag = "development",
     responses((status = 200, body = String, content_type = "text/html"), (status = 404, description = "Not in development")))]
 async fn page(State(app): State<App>) -> Result<Html<String>, Problem> {
     only_in_development(&app)?;
@@ -110,7 +110,7 @@ async fn page(State(app): State<App>) -> Result<Html<String>, Problem> {
 }
 
 /// Empties the mailbox. In development only.
-#[utoipa::path(delete, path = "/dev/mailbox", tag = "development",
+#[utoipa::path(delete, path = "/dev/mailbox", operation_id = "empty_mailbox_page", tag = "development",
     responses((status = 204, description = "Empty"), (status = 404, description = "Not in development")))]
 async fn empty_page(State(app): State<App>) -> Result<StatusCode, Problem> {
     empty(&app).await

@@ -39,8 +39,10 @@ pub struct PlanView {
     /// Days of trial; 0 is none.
     pub trial_days: i64,
     /// How many of what; 0 is unlimited.
+    #[schema(inline)]
     pub limits: Limits,
     /// What is switched on.
+    #[schema(inline)]
     pub features: Features,
     /// Sold by people rather than by itself.
     pub contact_sales: bool,

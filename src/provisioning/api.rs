@@ -16,7 +16,7 @@ use super::{
     Error, Queued, Report, Status, StepStatus,
     callback::report,
     current,
-    events::{events, is_over},
+    events::{News, events, is_over},
     retry,
 };
 use crate::{
@@ -73,7 +73,7 @@ const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-bufferi
     params(("id" = Uuid, Path, description = "The tenant"),
         ("Last-Event-ID" = Option<String>, Header, description = "Only what came after this event is sent")),
     security(("signup_token" = []), ("access_token" = [])),
-    responses((status = 200, description = "Server-Sent Events", body = String, content_type = "text/event-stream"),
+    responses((status = 200, description = "Server-Sent Events", body = News, content_type = "text/event-stream"),
         (status = 204, description = "It has ended, and the client has heard so")))]
 async fn provision_events(
     State(app): State<App>,
@@ -96,7 +96,7 @@ async fn provision_events(
 struct Empty {}
 
 /// Sets a tenant's failed provisioning going again. Finished steps are not repeated.
-#[utoipa::path(post, path = "/api/v1/tenants/{id}/provision-retry", tag = "provisioning", request_body = inline(Option<Empty>),
+#[utoipa::path(post, path = "/api/v1/tenants/{id}/provision-retry", tag = "provisioning", request_body = Empty,
     params(("id" = Uuid, Path, description = "The tenant"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     security(("signup_token" = []), ("access_token" = [])),
@@ -113,7 +113,7 @@ async fn provision_retry(
 }
 
 /// Sets any tenant's failed provisioning going again. Finished steps are not repeated.
-#[utoipa::path(post, path = "/api/v1/admin/tenants/{id}/provision-retry", tag = "admin", request_body = inline(Option<Empty>),
+#[utoipa::path(post, path = "/api/v1/admin/tenants/{id}/provision-retry", tag = "admin", request_body = Empty,
     params(("id" = Uuid, Path, description = "The tenant"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     security(("admin_token" = [])),
@@ -206,6 +206,7 @@ impl Reported {
 
 /// Where the step stands after a report.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = StepNoted)]
 struct Noted {
     /// `complete` or `failed`
     status: StepStatus,

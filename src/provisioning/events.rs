@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use futures_util::Stream;
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{RunStatus, Status, current};
@@ -22,10 +23,17 @@ const POLL: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// One event.
-#[derive(Clone, Debug, PartialEq)]
-struct News {
+#[derive(Clone, Debug, PartialEq, ToSchema)]
+#[schema(as = ProvisionEvent)]
+pub(super) struct News {
+    /// `step` or `status`
+    #[schema(rename = "event", pattern = "^(step|status)$")]
     kind: &'static str,
+    /// What to send as `Last-Event-ID` to hear what comes after it.
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
     id: i64,
+    /// A `ProvisionStep` or a `ProvisionStatus`, by the event.
+    #[schema(value_type = String, content_media_type = "application/json")]
     data: Value,
 }
 
