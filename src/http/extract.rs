@@ -61,8 +61,9 @@ fn parse(body: &[u8]) -> Result<Value, Problem> {
     if !value.is_object() {
         return Err(Problem::malformed("The body has to be a JSON object."));
     }
-    if has_nul(&value) {
-        return Err(Problem::malformed("Text with a NUL character cannot be stored."));
+    if let Some(field) = nul(&value, "") {
+        let message = "Text with a NUL character cannot be stored.";
+        return Err(Problem::invalid(vec![FieldError::new(field, "INVALID_CHARACTER", message)]));
     }
     Ok(value)
 }
@@ -75,13 +76,20 @@ pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     })
 }
 
-/// PostgreSQL cannot store U+0000 in text.
-fn has_nul(value: &Value) -> bool {
+/// Where below `path` there is U+0000, which PostgreSQL cannot store in text. A name that has it counts as its parent's.
+fn nul(value: &Value, path: &str) -> Option<String> {
+    let within = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        _ => false,
+        Value::String(text) => text.contains('\0').then(|| path.to_owned()),
+        Value::Array(items) => items.iter().enumerate().find_map(|(at, item)| nul(item, &within(&at.to_string()))),
+        Value::Object(members) => {
+            members.iter().find_map(
+                |(name, value)| {
+                    if name.contains('\0') { Some(path.to_owned()) } else { nul(value, &within(name)) }
+                },
+            )
+        }
+        _ => None,
     }
 }
 
@@ -198,11 +206,16 @@ mod tests {
 
     #[test]
     fn each_kind_of_bad_body_has_its_answer() {
-        for malformed in ["{", "[]", "\"x\"", "null", "{\"name\": \"a\\u0000b\"}"] {
+        for malformed in ["{", "[]", "\"x\"", "null"] {
             assert_eq!(refused(malformed), ("MALFORMED_REQUEST", vec![]), "{malformed}");
         }
         let field = |field: &str, code: &str| ("VALIDATION_FAILED", vec![(field.to_owned(), code.to_owned())]);
         assert_eq!(refused("{}"), field("name", "REQUIRED"));
+        assert_eq!(refused(r#"{"name": "a\u0000b"}"#), field("name", "INVALID_CHARACTER"));
+        assert_eq!(
+            refused(r#"{"name": "a", "inner": {"x": ["", "\u0000"]}}"#),
+            field("inner.x.1", "INVALID_CHARACTER")
+        );
         assert_eq!(refused(r#"{"name": 3}"#), field("name", "INVALID_TYPE"));
         assert_eq!(refused(r#"{"name": "a", "nam": "b"}"#), field("nam", "UNKNOWN_FIELD"));
         assert_eq!(refused(r#"{"name": "a", "inner": {}}"#), field("inner.size", "REQUIRED"));
