@@ -18,7 +18,6 @@ use sea_orm::sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, query,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
 };
-use uuid::Uuid;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {

@@ -197,11 +197,13 @@ class Bench:
         read = datetime.datetime.fromisoformat
         runs = [(plan, *(read(at).timestamp() for at in times)) for plan, *times in found]
         rate = len(runs) / (max(run[3] for run in runs) - min(run[1] for run in runs))
+        body = []
         for plan in ("starter", "pro"):
             first = [start - queued for name, queued, start, _ in runs if name == plan]
             end = [finished - queued for name, queued, _, finished in runs if name == plan]
             times = [ms(percentile(values, p)) for values in (first, end) for p in (50, 95)]
-            yield [plan, len(first), *times, f"{rate:.0f}"]
+            body.append([plan, len(first), *times, f"{rate:.0f}"])
+        return body
 
     # Reads in a storm
 

@@ -4,7 +4,7 @@ What has to differ from sign-up to sign-up (ids, the marked text in addresses an
 parameter; everything else stays as the product wrote it, so the ceilings write the same tables, columns and sizes.
 """
 
-import re
+import itertools
 
 # What a sign-up writes, in the order of the foreign keys.
 TABLES = [
@@ -37,9 +37,11 @@ def _ids(rows):
 
 
 def _inserts(rows, value):
-    for table, row in rows:
-        names = ", ".join(name for name, _, _ in row)
-        yield f"insert into {table} ({names}) values ({', '.join(value(*column) for column in row)})"
+    """One insert for each table: its beginning, and its rows' values."""
+    for table, same in itertools.groupby(rows, lambda row: row[0]):
+        same = [row for _, row in same]
+        names = ", ".join(name for name, _, _ in same[0])
+        yield f"insert into {table} ({names})", ", ".join(f"({', '.join(value(*column) for column in row)})" for row in same)
 
 
 def _marked(literal, mark, placed):
@@ -61,10 +63,10 @@ def for_pgbench(rows, mark):
     # UUIDv7 like the product's: milliseconds, then chance. The last three digits tell a sign-up's ids apart.
     prefix = (
         "k as (select lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') || '7' || "
-        "lpad(to_hex(:chance), 15, '0') || '0' as p)"
+        "lpad(to_hex(:chance::bigint), 15, '0') || '0' as p)"
     )
-    inserts = _inserts(rows, value)
-    parts = [f"i{n} as ({re.sub(r' values [(](.*)[)]$', r' select \1 from k', text, flags=re.S)})" for n, text in enumerate(inserts)]
+    inserts = enumerate(_inserts(rows, value))
+    parts = [f"i{n} as ({into} select v.* from k, lateral (values {values}) v)" for n, (into, values) in inserts]
     return "\\set chance random(1, 1000000000000000000)\nwith " + ", ".join([prefix, *parts]) + " select 1;\n"
 
 
@@ -79,4 +81,4 @@ def for_sqlite(rows, mark):
             return f"${len(ids) + 2}"
         return _marked(literal, mark, f"${len(ids) + 1}")
 
-    return ";\n".join(_inserts(rows, value)) + ";", len(ids)
+    return "".join(f"{into} values {values};\n" for into, values in _inserts(rows, value)), len(ids)
