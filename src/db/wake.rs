@@ -2,9 +2,16 @@
 //!
 //! A wake is a hint, never the truth: workers also look on a timer, so one that is lost costs time and nothing else. In
 //! this process it is a [`Notify`]; to other processes on PostgreSQL a `NOTIFY` that is sent after the commit and apart from it,
-//! because PostgreSQL lets transactions that notify commit only one after the other.
+//! because PostgreSQL lets transactions that notify commit only one after the other. It names the process that sent it by the
+//! backend that listens for it, so that nobody looks twice on account of their own wake.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
 
 use sea_orm::sqlx::{self, PgPool, postgres::PgListener};
 use tokio::sync::{Notify, futures::Notified};
@@ -17,6 +24,8 @@ const CHANNEL: &str = "tenantry_work";
 pub struct Wake {
     local: Arc<Notify>,
     outgoing: Arc<Notify>,
+    /// The PostgreSQL backend that listens for this process; 0 while none does.
+    listener: Arc<AtomicI32>,
 }
 
 impl Wake {
@@ -33,7 +42,12 @@ impl Wake {
 
     /// Sends one `NOTIFY` now: for commands, which end before [`Wake::relay`] could.
     pub async fn notify(pool: &PgPool) -> Result<(), sqlx::Error> {
-        sqlx::query("select pg_notify($1, '')").bind(CHANNEL).execute(pool).await.map(drop)
+        Self::notify_as(pool, 0).await
+    }
+
+    async fn notify_as(pool: &PgPool, listener: i32) -> Result<(), sqlx::Error> {
+        let notify = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(listener.to_string());
+        notify.execute(pool).await.map(drop)
     }
 
     /// Carries wakes from this process to others and back until `stop`. Reconnects for ever.
@@ -41,7 +55,7 @@ impl Wake {
         let send = async {
             loop {
                 self.outgoing.notified().await;
-                if let Err(error) = Self::notify(&pool).await {
+                if let Err(error) = Self::notify_as(&pool, self.listener.load(Ordering::Relaxed)).await {
                     tracing::debug!(%error, "Could not notify other replicas; their timers will find the work");
                 }
             }
@@ -64,9 +78,13 @@ impl Wake {
     async fn listen(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;
+        let own: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut listener).await?;
+        self.listener.store(own, Ordering::Relaxed);
+        let own = own.to_string();
         loop {
-            listener.recv().await?;
-            self.local.notify_waiters();
+            if listener.recv().await?.payload() != own {
+                self.local.notify_waiters();
+            }
         }
     }
 }
