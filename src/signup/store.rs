@@ -80,8 +80,9 @@ async fn look_up_with(
     let places: Vec<String> = (3..3 + candidates.len()).map(|n| format!("${n}")).collect();
     let query = format!(
         "select {COLUMNS}, {flag} as signup_enabled, u.id as user_id, u.password_hash, p.id as plan_found, \
-         (select t.id from tenants t join memberships m on m.tenant_id = t.id and m.role = 'owner' \
-          where m.user_id = u.id and t.door = 'wizard' and t.provisioned_at is null limit 1) as unfinished_tenant, \
+         case when u.id is not null then (select t.id from tenants t \
+          join memberships m on m.tenant_id = t.id and m.role = 'owner' where m.user_id = u.id and t.door = 'wizard' \
+          and t.provisioned_at is null limit 1) end as unfinished_tenant, \
          (select string_agg(t.slug, ',') from tenants t where t.slug in ({})) as taken \
          from (select 1 as one) x left join plans p on p.slug = $1 left join users u on u.email = $2",
         places.join(", ")
