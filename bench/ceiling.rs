@@ -4,7 +4,7 @@
 //! - `ceiling sqlite SECONDS DATABASE TEXT IDS` runs the file TEXT, one sign-up's rows with `$1` to `$IDS` for ids, `$IDS+1`
 //!   for the text and `$IDS+2` for the blob that has to be unique, again and again as one transaction.
 //!
-//! Each prints how many it did a second.
+//! Rows of one process differ from another's. Each prints how many it did a second.
 
 use std::{
     env, fs,
@@ -51,7 +51,12 @@ fn argon2(time: Duration) -> anyhow::Result<f64> {
         let (mut output, mut done, began) = ([0; 32], 0_u32, Instant::now());
         while began.elapsed() < time {
             let salt = u128::from(done).to_be_bytes();
-            argon2.hash_password_into_with_memory(b"correct horse battery staple", &salt, &mut output, &mut memory[..])?;
+            argon2.hash_password_into_with_memory(
+                b"correct horse battery staple",
+                &salt,
+                &mut output,
+                &mut memory[..],
+            )?;
             done += 1;
         }
         Ok(rate(done, began.elapsed()))
@@ -72,16 +77,16 @@ async fn sqlite(time: Duration, database: &str, text: String, ids: u16) -> anyho
         .disable_statement_logging();
     let mut connection = SqliteConnection::connect_with(&options).await?;
     let text = format!("begin immediate;\n{text}\ncommit;");
-    let (mut done, began) = (0_u32, Instant::now());
+    let (process, mut done, began) = (std::process::id(), 0_u32, Instant::now());
     while began.elapsed() < time {
         let millis = u64::try_from(began.elapsed().as_millis())?;
-        let unique = [&done.to_be_bytes()[..], &[0; 4]].concat();
+        let unique = [done.to_be_bytes(), process.to_be_bytes()].concat();
         let mut insert = query(AssertSqlSafe(text.as_str()));
         for id in 0..ids {
             let random: [u8; 10] = [&unique[..], &id.to_be_bytes()].concat().try_into().expect("ten bytes");
             insert = insert.bind(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid());
         }
-        connection.execute(insert.bind(format!("c{done:07}")).bind(unique)).await?;
+        connection.execute(insert.bind(format!("c{process:07}x{done:07}")).bind(unique)).await?;
         done += 1;
     }
     Ok(rate(done, began.elapsed()))
