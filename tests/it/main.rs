@@ -19,6 +19,7 @@ mod migrations;
 mod outage;
 mod outbox;
 mod process;
+mod provisioning;
 mod races;
 mod refusals;
 mod signup;

@@ -2,12 +2,14 @@
 
 mod census;
 mod database;
+mod fake;
 mod logs;
 mod product;
 mod walk;
 
 pub use census::grown;
 pub use database::{Database, Kind, WRITTEN_BY_SIGNUP, eventually};
+pub use fake::{Fake, Gate, PATIENCE, Reply, Seen};
 pub use logs::{Logged, Logs};
 pub use product::{ADMIN_TOKEN, Answer, Product, Settings, answer, signup_body};
 pub use walk::{MAKE_URL, Visitor, fields, healthy, names};

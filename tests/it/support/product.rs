@@ -154,6 +154,11 @@ impl Product {
         self.client.request(method, format!("{}{path}", self.url))
     }
 
+    /// Begins to read an answer whose body comes as it happens.
+    pub async fn stream(&self, token: &str, path: &str) -> reqwest::Response {
+        self.client.get(format!("{}{path}", self.url)).bearer_auth(token).send().await.expect("an answer")
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None, None, &[]).await
     }
