@@ -38,6 +38,9 @@ pub enum Error {
     /// Provisioning is under way or done, and cannot take another webhook.
     #[error("provisioning has started")]
     ProvisionAlreadyStarted,
+    /// The janitor has just removed the sign-up that the caller went on with.
+    #[error("the sign-up is gone")]
+    Gone,
     /// More passwords wait to be hashed than the queue holds.
     #[error("too many passwords are being hashed")]
     Overloaded(#[from] Overloaded),
@@ -97,6 +100,7 @@ impl Error {
             | Self::PlanNotSelfServe
             | Self::WebhookNotAllowed(_)
             | Self::ProvisionAlreadyStarted
+            | Self::Gone
             | Self::Provisioning(_)
             | Self::InProgress => "refused",
             Self::Overloaded(_) => "overloaded",
@@ -139,6 +143,11 @@ impl From<Error> for Problem {
             Error::ProvisionAlreadyStarted => Self::conflict(
                 "PROVISION_ALREADY_STARTED",
                 "Provisioning has already started; the webhook can no longer be changed here.",
+            ),
+            Error::Gone => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "TOKEN_INVALID",
+                "The sign-up that this token was for is gone. Start again with step 1.",
             ),
             Error::Overloaded(overloaded) => overloaded.into(),
             Error::Provisioning(error) => error.into(),

@@ -103,10 +103,10 @@ pub async fn brand(tx: &Tx, now: &Now, tenant_id: Uuid, branding: &Branding) -> 
 /// the same run.
 ///
 /// # Errors
-/// [`Error::ProvisionAlreadyStarted`] where a run that started or completed would need another webhook.
+/// [`Error::ProvisionAlreadyStarted`] where a run that started or completed would need another webhook; [`Error::Gone`].
 pub async fn end(tx: &Tx, now: &Now, means: &Means<'_>, tenant_id: Uuid, ending: &Ending) -> Result<Queued, Error> {
-    let tenant = tenants::lock(tx, tenant_id).await?.ok_or_else(gone)?;
-    let run = provisioning::current(tx, tenant_id).await?.ok_or_else(gone)?;
+    let tenant = tenants::lock(tx, tenant_id).await?.ok_or(Error::Gone)?;
+    let run = provisioning::current(tx, tenant_id).await?.ok_or(Error::Gone)?;
     let is_queued = run.queued_at.is_some();
     let wants = ending.webhook().map(Url::as_str);
     let had = webhooks::signup_url(tx, tenant_id).await?;
@@ -134,10 +134,6 @@ pub async fn end(tx: &Tx, now: &Now, means: &Means<'_>, tenant_id: Uuid, ending:
         }
         _ => provisioning::queue(tx, now, tenant_id).await.map_err(Error::Provisioning),
     }
-}
-
-fn gone() -> Error {
-    Error::failed("tenants", sea_orm::DbErr::RecordNotFound("the wizard's tenant".into()))
 }
 
 async fn plan(tx: &impl ConnectionTrait, slug: &str) -> Result<PlanRow, Error> {
