@@ -100,7 +100,9 @@ on_both! {
         let mut body = signup_body("Acme", "free");
         body["tenant_name"] = json!("Acme\r\nBcc: victim@example.com");
         product.post("/public/signup/start", &body).await.expect_problem(422, "VALIDATION_FAILED");
-        body["tenant_name"] = json!("Acme\u{2028}Bcc: victim@example.com \u{202e}evil https://evil.example/x");
+        body["tenant_name"] = json!("Acme \u{202e}evil");
+        product.post("/public/signup/start", &body).await.expect_problem(422, "VALIDATION_FAILED");
+        body["tenant_name"] = json!("Acme\u{2028}Bcc: victim@example.com https://evil.example/x");
         product.post("/public/signup/start", &body).await.expect(201);
         let came = sink.next().await;
         assert_eq!(came["to"], json!(["acme@example.com"]));

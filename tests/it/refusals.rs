@@ -111,10 +111,12 @@ on_both! {
             answer(product.request(Method::POST, path).header("content-type", kind).body(body)).await
         };
         let nul = with(&json!({"tenant_name": "a\u{0}b"})).to_string().into_bytes();
-        for body in [&b"{"[..], b"[]", b"null", b"\"x\"", b"7", b"\xff\xfe", b"{\"email\": NaN}", &nul] {
+        for body in [&b"{"[..], b"[]", b"null", b"\"x\"", b"7", b"\xff\xfe", b"{\"email\": NaN}"] {
             let body = body.to_vec();
             send("application/json", body).await.expect_problem(400, "MALFORMED_REQUEST");
         }
+        let problem = send("application/json", nul).await.expect_problem(422, "VALIDATION_FAILED");
+        assert_eq!(fields(&problem), [("tenant_name", "INVALID_CHARACTER")]);
         let deep = "[".repeat(100_000).into_bytes();
         send("application/json", deep).await.expect_problem(400, "MALFORMED_REQUEST");
         let good = signup_body("Acme", "starter").to_string().into_bytes();
@@ -262,7 +264,7 @@ on_both! {
         assert_eq!(names(&made), ["id"]);
         for (body, refused) in [
             (json!({"name": "G", "company": "N"}), ("email", "REQUIRED")),
-            (json!({"email": "g@example.com", "name": "G", "company": "N", "team_size": "many"}), ("team_size", "INVALID_TYPE")),
+            (json!({"email": "g@example.com", "name": "G", "company": "N", "team_size": ["many"]}), ("team_size", "INVALID_TYPE")),
             (json!({"email": "g@example.com", "name": "G", "company": "N", "x": 1}), ("x", "UNKNOWN_FIELD")),
         ] {
             let problem = product.post(path, &body).await.expect_problem(422, "VALIDATION_FAILED");

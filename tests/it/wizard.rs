@@ -27,7 +27,7 @@ on_both! {
         assert_eq!(status["run_id"], Value::from(run.clone()));
         assert_eq!(status["dry_run"], true);
         let names: Vec<_> = status["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["seed_defaults", "configure_routing", "validate_webhook", "call_webhook", "send_magic_link"]);
+        assert_eq!(names, ["seed_defaults", "configure_routing", "validate_webhook", "send_magic_link"]);
 
         let again = product.post_as(token, "/public/signup/starter/make", &make).await.expect(202);
         assert_eq!(again["provision"]["run_id"], Value::from(run));

@@ -1,5 +1,6 @@
 //! A database for one test: a file in a scratch folder, or a PostgreSQL database copied from a migrated template.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -135,7 +136,14 @@ async fn copy_of_template(name: &str) -> String {
     let admin =
         std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is not set: run the tests with scripts/test");
     let mut connection = PgConnection::connect(&admin).await.expect("the test PostgreSQL answers");
-    let template = format!("template_{}", env!("CARGO_PKG_VERSION").replace('.', "_"));
+    // Named after what it is made of, so that a server that is kept between runs does not serve an old schema.
+    let mut hasher = DefaultHasher::new();
+    (
+        include_str!("../../../src/db/migrations/0001_part_one.up.sql"),
+        include_str!("../../../src/db/migrations/default_plans.rs"),
+    )
+        .hash(&mut hasher);
+    let template = format!("template_{:016x}", hasher.finish());
     sqlx::query("select pg_advisory_lock(7)").execute(&mut connection).await.expect("locks");
     let exists = sqlx::query("select 1 from pg_database where datname = $1").bind(&template);
     if exists.fetch_optional(&mut connection).await.expect("asks").is_none() {
