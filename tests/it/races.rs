@@ -4,10 +4,19 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
+use crate::process::soak_rounds;
 use crate::support::{ADMIN_TOKEN, Answer, MAKE_URL, Product, healthy, signup_body};
 
 const RACERS: usize = 16;
-const ROUNDS: usize = 3;
+/// How often each race is run.
+fn rounds() -> usize {
+    soak_rounds().unwrap_or(3)
+}
+
+/// As many rows as there were rounds.
+fn one_each() -> i64 {
+    i64::try_from(rounds()).expect("a small number")
+}
 
 /// Sends one request for each of sixteen racers, all at once.
 async fn race<'a, F>(run: impl Fn(usize) -> F) -> Vec<Answer>
@@ -39,7 +48,7 @@ fn one_wins(answers: &[Answer], won: u16, lost: u16, code: &str) {
 on_both! {
     async fn for_one_slug(database: Database) {
         let product = Product::start(database).await;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let answers = race(|racer| {
                 let mut body = signup_body(&format!("R{round} {racer}"), "starter");
                 body["slug"] = json!(format!("slug-{round}"));
@@ -51,7 +60,7 @@ on_both! {
                 assert_eq!(lost.body["suggestions"].as_array().map(Vec::len), Some(3), "{}", lost.text);
             }
         }
-        assert_eq!(product.database.rows().await[1], ("tenants", 3));
+        assert_eq!(product.database.rows().await[1], ("tenants", one_each()));
         healthy(&product).await;
     }
 }
@@ -59,7 +68,7 @@ on_both! {
 on_both! {
     async fn for_one_email(database: Database) {
         let product = Product::start(database).await;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let answers = race(|racer| {
                 let mut body = signup_body(&format!("R{round} {racer}"), "starter");
                 // Each with a password of its own: nobody can resume another's sign-up.
@@ -70,7 +79,7 @@ on_both! {
             }).await;
             one_wins(&answers, 201, 409, "EMAIL_TAKEN");
         }
-        assert_eq!(product.database.count("select count(*) as n from users").await, 3);
+        assert_eq!(product.database.count("select count(*) as n from users").await, one_each());
         healthy(&product).await;
     }
 }
@@ -78,7 +87,7 @@ on_both! {
 on_both! {
     async fn under_one_idempotency_key(database: Database) {
         let product = Product::start(database).await;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let (body, key) = (signup_body(&format!("Acme {round}"), "starter"), format!("key-{round}"));
             let answers = race(|_| {
                 let (product, body, key) = (&product, &body, &key);
@@ -92,8 +101,8 @@ on_both! {
                 assert_eq!((other.status.as_u16(), &other.body["code"]), (409, &json!("IDEMPOTENCY_IN_PROGRESS")), "{}", other.text);
             }
         }
-        assert_eq!(product.database.count("select count(*) as n from tenants").await, 3);
-        assert_eq!(product.database.count("select count(*) as n from idempotency_keys").await, 3);
+        assert_eq!(product.database.count("select count(*) as n from tenants").await, one_each());
+        assert_eq!(product.database.count("select count(*) as n from idempotency_keys").await, one_each());
         healthy(&product).await;
     }
 }
@@ -101,7 +110,7 @@ on_both! {
 on_both! {
     async fn under_one_idempotency_key_with_bodies_of_their_own(database: Database) {
         let product = Product::start(database).await;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let key = format!("key-{round}");
             let answers = race(|racer| {
                 let body = signup_body(&format!("R{round} {racer}"), "starter");
@@ -114,7 +123,7 @@ on_both! {
                 assert!([(422, "IDEMPOTENCY_KEY_REUSED"), (409, "IDEMPOTENCY_IN_PROGRESS")].contains(&told), "{}", other.text);
             }
         }
-        assert_eq!(product.database.count("select count(*) as n from tenants").await, 3);
+        assert_eq!(product.database.count("select count(*) as n from tenants").await, one_each());
         healthy(&product).await;
     }
 }
@@ -122,7 +131,7 @@ on_both! {
 on_both! {
     async fn for_the_end_of_one_wizard(database: Database) {
         let product = Product::start(database).await;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let visitor = product.visit(&format!("Acme {round}"), "pro").await;
             let body = json!({"webhook_url": MAKE_URL});
             let answers = race(|_| product.post_as(&visitor.token, "/public/signup/starter/make", &body)).await;
@@ -132,8 +141,8 @@ on_both! {
             let status = product.provisioned(&visitor.token, &visitor.tenant).await;
             assert_eq!((&status["status"], &status["plan"]), (&json!("complete"), &json!("starter")));
         }
-        assert_eq!(product.database.count("select count(*) as n from provision_runs").await, 3);
-        assert_eq!(product.database.count("select count(*) as n from webhook_endpoints").await, 3);
+        assert_eq!(product.database.count("select count(*) as n from provision_runs").await, one_each());
+        assert_eq!(product.database.count("select count(*) as n from webhook_endpoints").await, one_each());
         healthy(&product).await;
     }
 }
@@ -141,7 +150,7 @@ on_both! {
 on_both! {
     async fn for_different_ends_of_one_wizard(database: Database) {
         let product = Product::start(database).await;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let visitor = product.visit(&format!("Acme {round}"), "starter").await;
             let (make, none) = (json!({"webhook_url": MAKE_URL}), json!({}));
             let ends = [("/public/signup/starter/make", &make), ("/public/signup/pro/confirm", &none), ("/public/signup/finish", &none)];

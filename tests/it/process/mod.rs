@@ -8,6 +8,6 @@ mod replicas;
 mod server;
 
 /// How many rounds a soak goes.
-fn soak_rounds() -> Option<usize> {
+pub fn soak_rounds() -> Option<usize> {
     std::env::var("SOAK_ROUNDS").ok().map(|rounds| rounds.parse().expect("SOAK_ROUNDS is a number"))
 }
