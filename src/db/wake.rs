@@ -18,6 +18,8 @@ use tokio::sync::{Notify, futures::Notified};
 use tokio_util::sync::CancellationToken;
 
 const CHANNEL: &str = "tenantry_work";
+/// The least time between two `NOTIFY` of one process; the first of a storm goes out at once.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Tells workers, here and in other processes, that there may be work.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +60,7 @@ impl Wake {
                 if let Err(error) = Self::notify_as(&pool, self.listener.load(Ordering::Relaxed)).await {
                     tracing::debug!(%error, "Could not notify other replicas; their timers will find the work");
                 }
+                tokio::time::sleep(PACE).await;
             }
         };
         let receive = async {
