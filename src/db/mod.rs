@@ -154,11 +154,6 @@ impl Db {
         self.postgres.as_ref()
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), DbErr> {
-        self.read.query_one_raw(sql(&self.read, "select 1", [])).await.map(drop)
-    }
-
     /// Closes every connection after what runs has ended.
     pub async fn close(self) {
         let _ = self.read.close().await;

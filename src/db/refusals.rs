@@ -14,8 +14,6 @@ pub enum Unique {
     TenantSlug,
     /// `idempotency_keys.id`
     IdempotencyKey,
-    /// `tenant_hostnames.hostname`
-    Hostname,
     /// One open run a tenant.
     OpenRun,
     /// Any other.
@@ -23,11 +21,10 @@ pub enum Unique {
 }
 
 /// PostgreSQL names the index, SQLite `table.column`.
-const NAMES: [(&str, &str, Unique); 5] = [
+const NAMES: [(&str, &str, Unique); 4] = [
     ("users_email_key", "users.email", Unique::UserEmail),
     ("tenants_slug_key", "tenants.slug", Unique::TenantSlug),
     ("idempotency_keys_pkey", "idempotency_keys.id", Unique::IdempotencyKey),
-    ("tenant_hostnames_pkey", "tenant_hostnames.hostname", Unique::Hostname),
     ("provision_runs_one_open", "provision_runs.tenant_id", Unique::OpenRun),
 ];
 

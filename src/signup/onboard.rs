@@ -81,7 +81,6 @@ impl Onboarding {
             return Err(Error::EmailTaken);
         }
         let slug = found.slug_for(&self.slug, self.slug_is_explicit, now)?;
-        let unknown = || Error::Invalid(vec![FieldError::new("plan", "UNKNOWN_PLAN", "There is no such plan.")]);
         let new = NewTenant {
             door,
             name: self.tenant_name,
@@ -93,7 +92,7 @@ impl Onboarding {
                 email_verified: false,
                 role_at_signup: None,
             },
-            plan: found.plan.ok_or_else(unknown)?,
+            plan: found.plan.ok_or_else(Error::unknown_plan)?,
             payment: Payment::None,
             billing_email: None,
             session: None,

@@ -68,6 +68,10 @@ impl Error {
         Self::Failed { part: part.to_owned(), source }
     }
 
+    pub(super) fn unknown_plan() -> Self {
+        Self::Invalid(vec![FieldError::new("plan", "UNKNOWN_PLAN", "There is no such plan.")])
+    }
+
     pub(super) fn from_batch(refused: BatchError, new: &NewTenant) -> Self {
         match db::unique(&refused.source) {
             Some(Unique::UserEmail) => Self::EmailTaken,

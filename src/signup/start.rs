@@ -160,8 +160,7 @@ fn started(app: &App, tenant: TenantView, user: UserView, next: Next) -> Started
 impl LookedUp {
     /// The plan, if anybody may have it by themselves.
     pub fn self_serve_plan(&self) -> Result<&crate::plans::PlanRow, Error> {
-        let unknown = || Error::Invalid(vec![FieldError::new("plan", "UNKNOWN_PLAN", "There is no such plan.")]);
-        let plan = self.plan.as_ref().filter(|plan| plan.is_public).ok_or_else(unknown)?;
+        let plan = self.plan.as_ref().filter(|plan| plan.is_public).ok_or_else(Error::unknown_plan)?;
         if plan.contact_sales { Err(Error::PlanNotSelfServe) } else { Ok(plan) }
     }
 
