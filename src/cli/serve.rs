@@ -29,7 +29,7 @@ pub(super) async fn worker(args: Worker) -> Result<(), Failure> {
 async fn run(no_migrate: bool, roles: Roles) -> Result<(), Failure> {
     let config = Config::load().map_err(anyhow::Error::from)?;
     let clock = Clock::system();
-    telemetry::log(config.log.format, clock.clone());
+    let traces = telemetry::start(&config, clock.clone())?;
     telemetry::metrics();
     let app = App::new(config, clock).await?;
     if no_migrate {
@@ -40,5 +40,7 @@ async fn run(no_migrate: bool, roles: Roles) -> Result<(), Failure> {
             tracing::info!(feature = "serve", versions = migrated.versions.join(", "), "Migrated");
         }
     }
-    Ok(serve::run(app, roles).await?)
+    let ended = serve::run(app, roles).await;
+    traces.end().await;
+    Ok(ended?)
 }

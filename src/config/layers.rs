@@ -20,8 +20,9 @@ const PREFIX: &str = "TENANTRY_";
 const FILE: &str = "tenantry.toml";
 
 /// Names without the prefix that other programs share.
-const SHARED: [(&str, &str); 3] = [
+const SHARED: [(&str, &str); 4] = [
     ("DATABASE_URL", "database_url"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.endpoint"),
     ("STRIPE_SECRET_KEY", "stripe.secret_key"),
     ("STRIPE_WEBHOOK_SECRET", "stripe.webhook_secret"),
 ];

@@ -65,6 +65,8 @@ pub struct Config {
     pub apps_script: AppsScript,
     /// Logs.
     pub log: Log,
+    /// Traces.
+    pub traces: Traces,
     /// Mail.
     pub smtp: Smtp,
     /// Sign-in providers by name; only those that are configured.
@@ -189,6 +191,13 @@ pub struct AppsScript {
 pub struct Log {
     /// How lines are written.
     pub format: LogFormat,
+}
+
+/// Traces.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// The base address of an OpenTelemetry collector that takes OTLP over HTTP; without it there are no traces.
+    pub endpoint: Option<Url>,
 }
 
 /// How log lines are written.

@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 use super::{
     AppsScript, Billing, Config, Environment, Http, Log, OauthProvider, Password, Provision, RateLimit, Signup, Smtp,
-    Stripe, Worker, dev_secret,
+    Stripe, Traces, Worker, dev_secret,
     reader::Reader,
     values::{
         BIND, COUNT, DATABASE_URL, DAYS, DOMAIN, DURATION, ENVIRONMENT, FLAG, FOLDER, HOST_PATTERN, LOG_FORMAT,
@@ -67,6 +67,7 @@ impl Config {
             billing: Billing::read(reader, &stripe),
             apps_script: AppsScript::read(reader),
             log: Log { format: reader.required("log.format", &LOG_FORMAT) },
+            traces: Traces { endpoint: reader.optional("traces.endpoint", &URL) },
             smtp: Smtp::read(reader, &base_domain),
             oauth: oauth(reader),
             password: Password::read(reader),

@@ -4,6 +4,7 @@ use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, EntityName, EntityTrait, Insert, IntoActiveModel, QueryTrait, Statement,
     sea_query::{Alias, CommonTableExpression, Expr, InsertStatement, PostgresQueryBuilder, Query, WithClause},
 };
+use tracing::instrument;
 
 use super::{Tx, failpoint};
 
@@ -54,6 +55,7 @@ impl Batch {
     ///
     /// # Errors
     /// The first row that is refused; the transaction is then only good for rolling back.
+    #[instrument(level = "debug", target = "tenantry::traces", name = "insert", skip_all, fields(rows = self.inserts.len()))]
     pub async fn send(self, tx: &Tx) -> Result<(), BatchError> {
         if self.inserts.is_empty() {
             return Ok(());

@@ -25,6 +25,7 @@ use sea_orm::{
     },
 };
 use secrecy::{ExposeSecret, SecretString};
+use tracing::instrument;
 pub use wake::Wake;
 
 /// An open transaction. Verbs take it first; only edges commit it.
@@ -119,6 +120,7 @@ fn connect_postgres(url: &SecretString, location: Location, max_connections: u32
 
 impl Db {
     /// Opens a transaction that may write: READ COMMITTED on PostgreSQL, `BEGIN IMMEDIATE` on SQLite.
+    #[instrument(level = "debug", target = "tenantry::traces", skip_all)]
     pub async fn begin(&self) -> Result<Tx, DbErr> {
         match self.backend() {
             DbBackend::Sqlite => {

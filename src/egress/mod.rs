@@ -25,11 +25,14 @@ use reqwest::{
     header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION},
     redirect,
 };
+use tracing::Instrument;
 use url::{Host, Url};
 
 pub use error::{EgressError, UrlRefused};
 pub use request::{DEFAULT_BODY_CAP, Request, Response};
 use resolve::GuardedResolver;
+
+use crate::telemetry::traces::span;
 
 /// How many redirects a GET or HEAD follows.
 pub const MAX_REDIRECTS: usize = 3;
@@ -118,7 +121,11 @@ impl Egress {
     /// See [`EgressError`]; [`EgressError::Forbidden`] before anything is sent to the forbidden hop.
     pub async fn send(&self, request: Request) -> Result<Response, EgressError> {
         let after = request.timeout;
-        tokio::time::timeout(after, self.follow(request)).await.unwrap_or(Err(EgressError::Timeout { after }))
+        let (method, host) = (&request.method, request.url.host_str());
+        let span = span!("call", otel.name = %method, otel.kind = "client", http.request.method = %method, server.address = host);
+        tokio::time::timeout(after, self.follow(request).instrument(span))
+            .await
+            .unwrap_or(Err(EgressError::Timeout { after }))
     }
 
     async fn follow(&self, request: Request) -> Result<Response, EgressError> {

@@ -15,7 +15,10 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use tracing::Instrument;
 
 use super::{Problem, headers};
-use crate::app::App;
+use crate::{
+    app::App,
+    telemetry::{self, traces},
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -43,15 +46,17 @@ async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Respo
     let on_operators_host = is_operators(&app, &request);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let span = tracing::info_span!("request", request_id = %id.0, %method, route = %route);
+    let traced = traces::of_request(&method, &route, request.headers(), &id.0);
     request.extensions_mut().insert(id.clone());
 
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = next.run(request).instrument(span.clone()).instrument(traced.clone()).await;
     let mut response = written(response, &id);
     headers::secure(response.headers_mut(), on_operators_host);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, took) = (response.status().as_u16(), started.elapsed());
+    traces::answered(&traced, response.status());
     span.in_scope(|| {
         tracing::info!(
             feature = "http",
@@ -61,7 +66,7 @@ async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Respo
             "Request"
         );
     });
-    crate::telemetry::request(&method, &route, status, took);
+    telemetry::request(&method, &route, status, took);
     response
 }
 

@@ -15,10 +15,12 @@ use argon2::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::{
     config,
     http::{FieldError, Problem},
+    telemetry::traces::span,
 };
 
 /// The longest password, in characters; far above what people type, far below what costs time.
@@ -129,7 +131,7 @@ impl Hasher {
     pub async fn hash(&self, password: SecretString, salt: [u8; 16]) -> Result<String, Overloaded> {
         let (answer, hashed) = oneshot::channel();
         self.0.submit(Job::Hash { password, salt, params: self.0.params.clone(), answer })?;
-        hashed.await.map_err(|_| Overloaded)
+        hashed.instrument(span!("hash_password")).await.map_err(|_| Overloaded)
     }
 
     /// Whether `password` is the one that `phc` was made of, at the cost that `phc` names.
@@ -139,7 +141,7 @@ impl Hasher {
     pub async fn verify(&self, password: SecretString, phc: String) -> Result<bool, Overloaded> {
         let (answer, verified) = oneshot::channel();
         self.0.submit(Job::Verify { password, phc, answer })?;
-        verified.await.map_err(|_| Overloaded)
+        verified.instrument(span!("verify_password")).await.map_err(|_| Overloaded)
     }
 }
 

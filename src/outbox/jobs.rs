@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use sea_orm::DbErr;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     Outcome,
@@ -16,6 +17,7 @@ use crate::{
     clock::Now,
     db::failpoint,
     mail,
+    telemetry::traces::span,
     webhooks::{self, deliver::Delivered},
 };
 
@@ -88,7 +90,8 @@ async fn fill(app: &App, running: &mut JoinSet<()>, hurry: &CancellationToken) -
     // Another worker may have been faster; it is not asked again at once.
     let wait = if claimed.is_empty() { poll } else { Duration::ZERO };
     for row in claimed {
-        running.spawn(work(app.clone(), row, hurry.clone()));
+        let span = span!("outbox_try", kind = row.kind.as_str(), id = %row.id, attempt = row.attempts);
+        running.spawn(work(app.clone(), row, hurry.clone()).instrument(span));
     }
     Ok(wait)
 }

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use sea_orm::DbErr;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     StepName,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     db::{Batch, failpoint},
     http::chain,
+    telemetry::traces::span,
 };
 
 /// How an attempt at a step ended.
@@ -33,7 +35,10 @@ pub(super) async fn to_its_end(worker: &Worker, mut held: Held, mut next: Next, 
     started(&held);
     loop {
         let ended = match next {
-            Next::Run(position) => attempt(worker, &mut held, position, stop).await,
+            Next::Run(position) => {
+                let span = span!("provision_step", step = held.steps[position].name.as_str());
+                attempt(worker, &mut held, position, stop).instrument(span).await
+            }
             Next::Fail(position, reason) => finish::fail(worker, &held, position, &reason).await,
             Next::Complete => finish::complete(worker, &held).await,
         };

@@ -14,6 +14,7 @@ use chrono::TimeDelta;
 use sea_orm::DbErr;
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 use super::{
     StepName,
@@ -28,6 +29,7 @@ use crate::{
     app::App,
     egress::{BuildError, Egress},
     http::chain,
+    telemetry::traces::span,
 };
 
 /// Connecting takes longer than this only where nobody answers.
@@ -127,10 +129,13 @@ pub async fn run(app: App, stop: CancellationToken) {
         for (held, next) in claimed {
             let Ok(lane) = lanes.clone().try_acquire_owned() else { break };
             let (worker, stop) = (worker.clone(), stop.clone());
-            carried.spawn(async move {
+            let span =
+                span!("provision_run", run_id = %held.run_id, tenant_id = %held.subject.tenant_id, plan = held.plan);
+            let carry = async move {
                 carry::to_its_end(&worker, held, next, &stop).await;
                 drop(lane);
-            });
+            };
+            carried.spawn(carry.instrument(span));
         }
     }
     carried.close();

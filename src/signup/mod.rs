@@ -19,6 +19,7 @@ use chrono::TimeDelta;
 use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use tracing::instrument;
 use uuid::Uuid;
 
 pub use refusal::Error;
@@ -111,6 +112,7 @@ pub struct Provisioned {
 /// # Errors
 /// [`Error::EmailTaken`] and [`Error::SlugTaken`] where somebody was faster; [`Error::Failed`] for everything else, after
 /// which the transaction is only good for rolling back.
+#[instrument(level = "debug", target = "tenantry::traces", skip_all, fields(door = new.door.as_str(), slug = new.slug.as_str()))]
 pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTenant) -> Result<Provisioned, Error> {
     let (tenant_id, user_id, at) = (now.id(), now.id(), now.at);
     let invoice_number = match new.payment {

@@ -6,6 +6,7 @@ mod death;
 mod killed;
 mod replicas;
 mod server;
+mod traces;
 
 /// How many rounds a soak goes.
 pub fn soak_rounds() -> Option<usize> {

@@ -94,6 +94,18 @@ impl Server {
         self.child.id()
     }
 
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks it to stop with SIGTERM, and waits for its end.
+    pub async fn stop(self) -> ExitStatus {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("SIGTERM");
+        self.wait().await
+    }
+
     /// Kills it with SIGKILL, and waits for its end.
     pub async fn kill(self) {
         self.send_kill();
