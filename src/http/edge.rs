@@ -1,16 +1,27 @@
 //! What every request passes on its way in and every answer on its way out: request id, log line, metrics, panics, the time limit,
 //! problems written out, security headers.
 
-use std::{any::Any, net::SocketAddr, time::Instant};
+use std::{
+    any::Any,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use async_stream::try_stream;
 use axum::{
-    Router,
-    body::Body,
+    BoxError, Router,
+    body::{Body, Bytes},
     extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use tracing::Instrument;
 
@@ -31,6 +42,7 @@ pub fn around(router: Router<App>, app: &App) -> Router {
     router
         .fallback(|| async { Problem::not_found() })
         .layer(DefaultBodyLimit::max(app.config.http.body_limit))
+        .layer(from_fn_with_state(app.clone(), body_in_time))
         .layer(from_fn_with_state(app.clone(), in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors(app))
@@ -123,11 +135,29 @@ fn stray(response: &Response) -> Option<Problem> {
 
 /// Whoever waits longer than this has gone away; what was not committed by then never happened.
 async fn in_time(State(app): State<App>, request: Request, next: Next) -> Response {
-    let answered = tokio::time::timeout(app.config.http.request_timeout, next.run(request)).await;
+    let answered = timeout(app.config.http.request_timeout, next.run(request)).await;
     answered.unwrap_or_else(|_| {
         tracing::error!("Request took too long and was given up");
         Problem::unavailable().into_response()
     })
+}
+
+/// A client that keeps us waiting for its body is told so, whoever was reading it: that is not our failure. The time runs from when
+/// we want the body, so that a slow database does not count.
+async fn body_in_time(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (time, late) = (app.config.http.request_timeout / 2, Arc::new(AtomicBool::new(false)));
+    let answered = next.run(request.map(|body| Body::from_stream(timed(body, time, late.clone())))).await;
+    if late.load(Ordering::Relaxed) { Problem::body_late().into_response() } else { answered }
+}
+
+/// A body that fails where it is not there within `time`, and says so in `late`.
+fn timed(body: Body, time: Duration, late: Arc<AtomicBool>) -> impl Stream<Item = Result<Bytes, BoxError>> {
+    try_stream! {
+        let (mut chunks, end) = (body.into_data_stream(), Instant::now() + time);
+        while let Some(chunk) = timeout_at(end, chunks.next()).await.inspect_err(|_| late.store(true, Ordering::Relaxed))? {
+            yield chunk?;
+        }
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]

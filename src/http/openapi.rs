@@ -85,6 +85,7 @@ fn add_problems(operation: &mut Operation) {
     if operation.request_body.is_some() {
         possible.extend([
             ("400", "Not JSON, or not an object"),
+            ("408", "The body did not come in time"),
             ("413", "Body too large"),
             ("415", "Body not JSON"),
             ("422", "A field is refused"),

@@ -143,6 +143,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing here.")
     }
 
+    /// 408 `REQUEST_TIMEOUT`.
+    pub fn body_late() -> Self {
+        let detail = "The body did not come in time. Send the request again.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", detail)
+    }
+
     /// 409 with a code.
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
