@@ -3,12 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
-use axum::{ServiceExt, extract::Request, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
-use tower::Layer;
-use tower_http::normalize_path::NormalizePathLayer;
 
-use crate::{app::App, config::Environment, home, outbox, provisioning};
+use crate::{app::App, config::Environment, home, http, outbox, provisioning};
 
 /// Which parts of the product a process runs.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +55,8 @@ pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<Socket
         let listener = TcpListener::bind(app.config.http.bind).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", app.config.http.bind))?;
         let _ = bound.send(listener.local_addr()?);
-        tasks.spawn(answer(app.clone(), listener));
+        let (app, router) = (app.clone(), app.router());
+        tasks.spawn(async move { http::accept(listener, router, &app.config.http, app.stop.clone()).await });
     } else {
         // Whoever waits for the address is not to wait for ever.
         drop(bound);
@@ -76,22 +74,6 @@ pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<Socket
     }
     app.db.clone().close().await;
     Ok(())
-}
-
-async fn answer(app: App, listener: TcpListener) {
-    let router = NormalizePathLayer::trim_trailing_slash().layer(app.router());
-    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(router);
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "Could not set TCP_NODELAY");
-        }
-    });
-    let stop = app.stop.clone();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "The listener failed");
-        app.stop.cancel();
-    }
 }
 
 /// The first lines: what to open, and what to try.

@@ -100,7 +100,11 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
     /// Bytes of a request's body, at most.
     pub body_limit: usize,
-    /// A request that takes longer is given up.
+    /// A new connection has to send the header of its first request within this time.
+    pub header_timeout: Duration,
+    /// A connection that is idle for longer is closed.
+    pub keep_alive: Duration,
+    /// A request that takes longer is given up. Its body has to come within half of it.
     pub request_timeout: Duration,
 }
 

@@ -147,6 +147,8 @@ impl Http {
             cors_origins: reader.list("http.cors_origins", &ORIGIN),
             trusted_proxies: reader.list("http.trusted_proxies", &NETWORK),
             body_limit: reader.required("http.body_limit", &SIZE),
+            header_timeout: reader.required("http.header_timeout", &TIME_SPAN),
+            keep_alive: reader.required("http.keep_alive", &TIME_SPAN),
             request_timeout: reader.required("http.request_timeout", &TIME_SPAN),
         }
     }

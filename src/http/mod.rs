@@ -1,6 +1,7 @@
-//! The HTTP edge that all slices share: what every request passes ([`edge`]), how its parts are read ([`Json`], [`Path`],
+//! The HTTP edge that all slices share: how connections come and go ([`accept()`]), what every request passes ([`edge`]), how its parts are read ([`Json`], [`Path`],
 //! [`Query`]), how a repeat is recognised ([`Posted`], [`Once`]), and how it is refused ([`Problem`]).
 
+mod accept;
 pub mod dev;
 pub mod edge;
 mod extract;
@@ -10,6 +11,7 @@ mod openapi;
 mod paging;
 mod problem;
 
+pub use accept::accept;
 pub use edge::RequestId;
 pub use extract::{Bearer, Json, Path, Query};
 pub use idempotency::{IdempotencyKey, NotKept, Once, Posted, Reply};

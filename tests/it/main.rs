@@ -8,6 +8,7 @@ mod support;
 
 mod admin;
 mod atomic;
+mod connections;
 mod doctor;
 mod doors;
 mod edge;

@@ -2,6 +2,7 @@
 //!
 //! `SOAK_ROUNDS` makes the rounds long; `scripts/soak` sets it.
 
+mod accepting;
 mod death;
 mod killed;
 mod replicas;

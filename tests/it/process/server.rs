@@ -3,15 +3,18 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use reqwest::Method;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
-use tokio::{sync::oneshot, time::Duration};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Duration, timeout},
+};
 
-use crate::support::{Answer, Database, Settings};
+use crate::support::{Answer, Database, PATIENCE, Settings};
 
 /// A running server. Dropping it kills it.
 pub struct Server {
@@ -22,7 +25,8 @@ pub struct Server {
     client: reqwest::Client,
 }
 
-type Log = Arc<Mutex<Vec<String>>>;
+/// Its lines, as they come.
+type Log = Arc<watch::Sender<Vec<String>>>;
 
 /// The program with its configuration and nothing else from around it.
 pub fn tenantry(database: &Database, settings: &Settings, arguments: &[&str]) -> Command {
@@ -122,6 +126,28 @@ impl Server {
         }
     }
 
+    /// Tells it to stop, with SIGTERM.
+    pub fn send_terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("SIGTERM");
+    }
+
+    /// Lets it have only so many open files, however many it has; returns how many it was let before.
+    pub fn allow_files(&self, files: Option<u64>) -> Option<u64> {
+        // It has inherited our own.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let before = prlimit(Some(self.pid()), Resource::Nofile, Rlimit { current: files, maximum });
+        before.expect("a lower limit is allowed").current
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     /// Waits for its end.
     pub async fn wait(mut self) -> ExitStatus {
         let _ = (&mut self.ended).await;
@@ -156,7 +182,19 @@ impl Server {
 
     /// What it has logged so far, for a failure's message.
     pub fn log(&self) -> String {
-        self.log.lock().expect("a log").join("\n")
+        self.log.borrow().join("\n")
+    }
+
+    /// Waits until it has logged this message so often; returns those events.
+    pub async fn logged(&self, msg: &str, times: usize) -> Vec<Value> {
+        let events = |lines: &[String]| -> Vec<Value> {
+            let events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            events.filter(|event| event["msg"] == msg).collect()
+        };
+        let mut log = self.log.subscribe();
+        let logged = timeout(PATIENCE, log.wait_for(|lines| events(lines).len() >= times)).await.map(drop);
+        logged.unwrap_or_else(|_| panic!("{msg:?}, {times} times, is not in the log:\n{}", self.log()));
+        events(&self.log.borrow())
     }
 }
 
@@ -179,6 +217,6 @@ fn follow(stderr: ChildStderr, log: &Log, listens: oneshot::Sender<String>) {
         {
             let _ = listens.send(format!("http://{bound}"));
         }
-        log.lock().expect("a log").push(line);
+        log.send_modify(|lines| lines.push(line));
     }
 }
