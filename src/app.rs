@@ -12,6 +12,7 @@ use crate::{
     admin, audit,
     clock::Clock,
     config::{Config, Environment},
+    dashboard,
     db::{self, Db, Location, Wake},
     doctor,
     egress::{Egress, Policy},
@@ -123,5 +124,9 @@ pub fn api() -> OpenApiRouter<App> {
 
 /// Every page.
 fn pages() -> Router<App> {
-    home::routes().merge(identity::pages::routes())
+    http::assets::routes()
+        .merge(home::routes())
+        .merge(identity::pages::routes())
+        .merge(signup::pages::routes())
+        .merge(dashboard::routes())
 }

@@ -37,6 +37,7 @@ pub mod signup;
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod dashboard;
 pub mod doctor;
 pub mod home;
 pub mod preflight;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     clock::Now,
     db::{Batch, Tx, sql},
-    plans::PlanRow,
+    plans::{self, Money, PlanRow},
 };
 
 /// Where a subscription stands.
@@ -164,4 +164,61 @@ pub async fn switch_plan(
     let values = [tenant_id.into(), plan.id.into(), status.into(), trial_ends_at.into(), now.at.into(), end.into()];
     tx.execute_raw(sql(tx, update, values)).await?;
     store::adjust_grant(tx, now, tenant_id, plan).await
+}
+
+/// A tenant's plan, trial and credits, as pages show them.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Summary {
+    /// The plan's slug.
+    pub plan: String,
+    /// The plan's name.
+    pub plan_name: String,
+    /// The plan's price in minor units.
+    pub price_amount: i64,
+    /// ISO 4217.
+    pub price_currency: String,
+    /// `month` or `year`.
+    pub price_interval: String,
+    /// Credits that come with each interval.
+    pub included_credits: i64,
+    /// The subscription's status.
+    pub status: Status,
+    /// When the trial ends, where there is one.
+    pub trial_ends_at: Option<DateTime<Utc>>,
+    /// When the subscription began.
+    pub created_at: DateTime<Utc>,
+    /// Credits left.
+    pub balance: i64,
+}
+
+impl Summary {
+    /// What the plan costs.
+    pub fn price(&self) -> Money {
+        Money { amount: self.price_amount, currency: self.price_currency.clone() }
+    }
+
+    /// The credits left, for people.
+    pub fn credits(&self) -> String {
+        plans::thousands(self.balance)
+    }
+
+    /// The credits that come with the plan, for people.
+    pub fn included(&self) -> String {
+        plans::thousands(self.included_credits)
+    }
+
+    /// The days of a trial that is under way: those that are left, begun ones too, and all.
+    pub fn trial(&self, now: DateTime<Utc>) -> Option<(i64, i64)> {
+        let ends = self.trial_ends_at.filter(|ends| self.status == Status::Trialing && *ends > now)?;
+        let days = |from: DateTime<Utc>| (ends - from + TimeDelta::days(1) - TimeDelta::microseconds(1)).num_days();
+        Some((days(now), days(self.created_at)))
+    }
+}
+
+/// A tenant's plan, trial and credits; nothing where there is no such tenant.
+pub async fn summary(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<Option<Summary>, DbErr> {
+    let query = "select p.slug as plan, p.name as plan_name, p.price_amount, p.price_currency, p.price_interval, \
+                 p.included_credits, s.status, s.trial_ends_at, s.created_at, c.balance from subscriptions s \
+                 join plans p on p.id = s.plan_id join credit_balances c on c.tenant_id = s.tenant_id where s.tenant_id = $1";
+    Summary::find_by_statement(sql(db, query, [tenant_id.into()])).one(db).await
 }

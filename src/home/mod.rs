@@ -3,23 +3,23 @@
 use askama::Template;
 use axum::{
     Router,
-    extract::{Path, State},
-    http::{HeaderMap, Uri, header},
-    response::{Html, IntoResponse, Response},
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
     routing::get,
 };
-use rust_embed::Embed;
 
 use crate::{
     app::App,
     config::Environment,
+    dashboard,
     http::{self, Problem},
     storefront, tenants,
 };
 
 /// This slice's routes.
 pub fn routes() -> Router<App> {
-    Router::new().route("/", get(front)).route("/tenant.css", get(tenant_css)).route("/assets/{file}", get(asset))
+    Router::new().route("/", get(front)).route("/tenant.css", get(tenant_css))
 }
 
 #[derive(Template)]
@@ -36,7 +36,7 @@ async fn front(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<R
     }
     let is_development = app.config.environment == Environment::Development;
     let page = Page { is_development, try_it: try_it(&app) };
-    Ok(Html(page.render().map_err(|error| Problem::internal(&error))?).into_response())
+    http::show(StatusCode::OK, &page)
 }
 
 /// A command that signs a tenant up.
@@ -47,8 +47,16 @@ pub fn try_it(app: &App) -> String {
 }
 
 async fn tenant_css(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
-    let tenant = tenant(&app, &headers, &uri).await?.ok_or_else(Problem::not_found)?;
-    Ok(storefront::pages::colors(&tenant))
+    if let Some(tenant) = tenant(&app, &headers, &uri).await? {
+        return Ok(storefront::pages::colors(&tenant));
+    }
+    // On the product's own pages: those of whoever is signed in, and nobody else's to keep.
+    let mut colors = match dashboard::tenant_of(&app, &headers).await? {
+        Some(tenant) => storefront::pages::colors(&tenant),
+        None => ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], "").into_response(),
+    };
+    colors.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(colors)
 }
 
 /// The open tenant that a request's hostname leads to. A hostname below the base domain that leads to none is 404.
@@ -61,20 +69,4 @@ async fn tenant(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Option<tena
     }
     let found = tenants::by_hostname(app.db.read(), &host).await?;
     if found.is_none() && is_below { Err(Problem::not_found()) } else { Ok(found) }
-}
-
-#[derive(Embed)]
-#[folder = "web/assets"]
-struct Assets;
-
-async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
-    let file = Assets::get(&name).ok_or_else(Problem::not_found)?;
-    let kind = match name.rsplit_once('.') {
-        Some((_, "css")) => "text/css; charset=utf-8",
-        Some((_, "js")) => "text/javascript; charset=utf-8",
-        Some((_, "svg")) => "image/svg+xml",
-        _ => "application/octet-stream",
-    };
-    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300")], file.data.into_owned())
-        .into_response())
 }

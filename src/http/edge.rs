@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use tracing::Instrument;
 
-use super::{Problem, headers};
+use super::{Problem, headers, problem_page};
 use crate::{
     app::App,
     telemetry::{self, traces},
@@ -59,10 +59,11 @@ async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Respo
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let span = tracing::info_span!("request", request_id = %id.0, %method, route = %route);
     let traced = traces::of_request(&method, &route, request.headers(), &id.0);
+    let wants_page = problem_page::is_wanted(request.headers());
     request.extensions_mut().insert(id.clone());
 
     let response = next.run(request).instrument(span.clone()).instrument(traced.clone()).await;
-    let mut response = written(response, &id);
+    let mut response = written(response, &id, wants_page);
     headers::secure(response.headers_mut(), on_operators_host);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -97,13 +98,18 @@ fn is_operators(app: &App, request: &Request) -> bool {
 }
 
 /// Writes problems out, and turns errors that some layer answered by itself into problems.
-fn written(mut response: Response, id: &RequestId) -> Response {
+fn written(mut response: Response, id: &RequestId, wants_page: bool) -> Response {
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| stray(&response));
     let Some(problem) = problem else { return response };
-    let body = problem.body(&id.0).to_string();
+    let page = wants_page.then(|| problem_page::write(&problem, &id.0)).flatten();
+    let (kind, body) = match page {
+        Some(page) => ("text/html; charset=utf-8", page),
+        None => ("application/problem+json", problem.body(&id.0).to_string()),
+    };
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    parts.headers.append(header::VARY, HeaderValue::from_static("accept"));
     Response::from_parts(parts, Body::from(body))
 }
 

@@ -64,6 +64,14 @@ pub struct IdempotencyKey {
     body: Vec<u8>,
 }
 
+impl IdempotencyKey {
+    /// Of a page's form. What is sent in it belongs to the key, so that a form which was filled in differently is another request.
+    pub(super) fn of_form(key: Option<String>, route: String, form: &[u8]) -> Self {
+        let sent = key.map(|key| format!("{key} {}", String::from_utf8_lossy(form)));
+        Self { sent, route, body: form.to_vec() }
+    }
+}
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Posted<T> {
     type Rejection = Problem;
 
@@ -103,6 +111,13 @@ impl Reply {
     pub fn new(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_value(body).expect("answers are plain data");
         Self { status, body, replayed: false }
+    }
+}
+
+impl Reply {
+    /// What it says, for a page that shows it.
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, Problem> {
+        serde_json::from_value(self.body).map_err(|error| Problem::internal(&error))
     }
 }
 

@@ -1,19 +1,26 @@
-//! The HTTP edge that all slices share: how connections come and go ([`accept()`]), what every request passes ([`edge`]), how its parts are read ([`Json`], [`Path`],
+//! The HTTP edge that all slices share: how connections come and go ([`accept()`]), what every request passes ([`edge`]), how its
+//! parts are read ([`Json`], [`Path`],
 //! [`Query`]), how a repeat is recognised ([`Posted`], [`Once`]), and how it is refused ([`Problem`]).
 
 mod accept;
+pub mod assets;
+mod cookies;
 pub mod dev;
 pub mod edge;
 mod extract;
+mod form;
 mod headers;
 mod idempotency;
 mod openapi;
 mod paging;
 mod problem;
+mod problem_page;
 
 pub use accept::accept;
+pub use cookies::Cookie;
 pub use edge::RequestId;
 pub use extract::{Bearer, Json, Path, Query};
+pub use form::{Form, Visit, go_to, show};
 pub use idempotency::{IdempotencyKey, NotKept, Once, Posted, Reply};
 pub use openapi::{base, document, documentation};
 pub use paging::{Listing, Page, PageQuery};

@@ -22,7 +22,9 @@ use crate::{
     audit::{self, Actor},
     clock::Now,
     db::{Batch, Tx},
-    http::{self, FieldError, Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId},
+    http::{
+        self, FieldError, IdempotencyKey, Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId,
+    },
     tenants::{self, TenantView},
 };
 
@@ -141,6 +143,16 @@ async fn resend(
     .await
 }
 
+/// As `resend`, for the page.
+pub async fn resend_verification(app: &App, user_id: Uuid, tenant_id: Uuid) -> Result<(), Error> {
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    users::ask_verification(&tx, &now, &app.post, (user_id, tenant_id), cool_down(app)).await?;
+    tx.commit().await?;
+    app.wake.wake();
+    Ok(())
+}
+
 fn cool_down(app: &App) -> TimeDelta {
     if app.config.rate_limit.enabled { users::COOL_DOWN } else { TimeDelta::zero() }
 }
@@ -154,14 +166,19 @@ const NO_SOONER: Duration = Duration::from_millis(100);
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 202, body = Accepted), (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
 async fn magic_link(State(app): State<App>, Posted { body, key }: Posted<Address>) -> Result<Reply, Problem> {
+    send_magic_link(&app, &key, &body.email).await
+}
+
+/// What the JSON edge and the page do alike.
+pub(super) async fn send_magic_link(app: &App, key: &IdempotencyKey, address: &str) -> Result<Reply, Problem> {
     let answer_at = tokio::time::Instant::now() + NO_SOONER;
-    let email = Email::parse(&body.email)
+    let email = Email::parse(address)
         .map_err(|error| Problem::invalid(vec![FieldError::new("email", error.code(), error.to_string())]))?;
-    let once = Once::new(&app, &key, "");
+    let once = Once::new(app, key, "");
     let done = once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;
-        users::ask_magic_link(&tx, &now, &app.post, &email, cool_down(&app)).await?;
+        users::ask_magic_link(&tx, &now, &app.post, &email, cool_down(app)).await?;
         let reply = Accepted { message: "If there is an account with this address, a link to log in is on its way." };
         Ok(once.commit(tx, &now, Reply::new(StatusCode::ACCEPTED, &reply)).await?)
     });
@@ -256,6 +273,15 @@ async fn logout(
     note_end(&tx, &now, &request, actor, ended, "logged_out").await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the session of a browser.
+pub(super) async fn sign_out(app: &App, user: &CurrentUser, request: &RequestId) -> Result<(), Error> {
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let ended = sessions::end(&tx, &now, user.user_id, user.session_id).await?;
+    note_end(&tx, &now, request, Actor::User(user.user_id), ended, "logged_out").await?;
+    Ok(tx.commit().await?)
 }
 
 async fn note_end(

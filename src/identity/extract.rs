@@ -44,6 +44,8 @@ pub struct CurrentUser {
 
 #[derive(FromQueryResult)]
 struct Member {
+    user_id: Uuid,
+    tenant_id: Uuid,
     role: Role,
     is_platform_admin: bool,
 }
@@ -59,16 +61,27 @@ impl CurrentUser {
                 };
                 Problem { detail: detail.into(), ..Problem::unauthenticated() }
             })?;
-        let query = "select m.role, u.is_platform_admin from sessions s join users u on u.id = s.user_id \
-             join memberships m on m.user_id = s.user_id and m.tenant_id = s.tenant_id \
-             where s.id = $1 and s.user_id = $2 and s.tenant_id = $3 and s.revoked_at is null and u.disabled_at is null";
-        let values = [claims.sid.into(), claims.sub.into(), claims.tid.into()];
-        let member = Member::find_by_statement(sql(app.db.read(), query, values)).one(app.db.read()).await?;
-        let Some(Member { role, is_platform_admin }) = member else {
+        let member = Self::of_session(app, claims.sid).await?;
+        member.filter(|member| (member.user_id, member.tenant_id) == (claims.sub, claims.tid)).ok_or_else(|| {
             let detail = "This session has ended. Log in again.";
-            return Err(Problem { detail: detail.into(), ..Problem::unauthenticated() });
-        };
-        Ok(Self { user_id: claims.sub, tenant_id: claims.tid, role, session_id: claims.sid, is_platform_admin })
+            Problem { detail: detail.into(), ..Problem::unauthenticated() }
+        })
+    }
+
+    /// The member whose session it is, while it is open.
+    pub(super) async fn of_session(app: &App, session_id: Uuid) -> Result<Option<Self>, Problem> {
+        let query = "select s.user_id, s.tenant_id, m.role, u.is_platform_admin from sessions s join users u on u.id = s.user_id \
+             join memberships m on m.user_id = s.user_id and m.tenant_id = s.tenant_id \
+             where s.id = $1 and s.revoked_at is null and s.expires_at > $2 and u.disabled_at is null";
+        let values = [session_id.into(), app.clock.now().at.into()];
+        let member = Member::find_by_statement(sql(app.db.read(), query, values)).one(app.db.read()).await?;
+        Ok(member.map(|Member { user_id, tenant_id, role, is_platform_admin }| Self {
+            user_id,
+            tenant_id,
+            role,
+            session_id,
+            is_platform_admin,
+        }))
     }
 }
 
@@ -106,7 +119,8 @@ pub struct SignupReader {
 }
 
 impl SignupReader {
-    async fn of(app: &App, token: Option<&SecretString>) -> Result<Self, Problem> {
+    /// Whom a token belongs to.
+    pub async fn of(app: &App, token: Option<&SecretString>) -> Result<Self, Problem> {
         let token = token.ok_or_else(|| invalid("Send the sign-up token in the Authorization header."))?;
         let now = app.clock.now();
         let claims: SignupClaims =
@@ -132,6 +146,11 @@ impl SignupReader {
             return Err(complete());
         }
         Ok(Self { user_id: claims.sub, tenant_id: claims.tid, provisioned_at })
+    }
+
+    /// What an expired token of ours says, to show a person what they had begun. It opens nothing.
+    pub async fn expired(app: &App, token: &SecretString) -> Option<SignupClaims> {
+        app.keys.read_expired(token.expose_secret(), Audience::Signup, &app.clock.now()).await.ok()
     }
 
     fn unfinished(self) -> Result<SignupToken, Problem> {

@@ -260,6 +260,30 @@ impl Keys {
         audience: Audience,
         now: &Now,
     ) -> Result<T, TokenError> {
+        let (registered, claims) = self.signed(token, audience, now).await?;
+        if registered.exp <= now.at.timestamp() {
+            return Err(TokenError::Expired);
+        }
+        serde_json::from_value(claims).map_err(|_| TokenError::Invalid)
+    }
+
+    /// As [`Keys::verify`], of a token whose time may be over.
+    pub async fn read_expired<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        audience: Audience,
+        now: &Now,
+    ) -> Result<T, TokenError> {
+        let (_, claims) = self.signed(token, audience, now).await?;
+        serde_json::from_value(claims).map_err(|_| TokenError::Invalid)
+    }
+
+    async fn signed(
+        &self,
+        token: &str,
+        audience: Audience,
+        now: &Now,
+    ) -> Result<(Registered, serde_json::Value), TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         let fits =
             header.alg == Algorithm::EdDSA && header.typ.as_deref() == Some(audience.typ()) && header.crit.is_none();
@@ -277,10 +301,7 @@ impl Keys {
         if !self.is_issuer(&registered.iss) || registered.aud != audience.as_str() || !begun {
             return Err(TokenError::Invalid);
         }
-        if registered.exp <= now.at.timestamp() {
-            return Err(TokenError::Expired);
-        }
-        serde_json::from_value(claims).map_err(|_| TokenError::Invalid)
+        Ok((registered, claims))
     }
 
     /// For a key that is unknown here: it may be newer than what was read. Callers meanwhile wait for the one that looks.

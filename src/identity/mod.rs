@@ -8,6 +8,7 @@
 //! A session is open, or revoked (logged out, ended by its user, or because a spent refresh token came again), or expired.
 
 pub mod api;
+pub mod browser;
 mod client;
 mod discovery;
 pub mod email;
@@ -24,6 +25,7 @@ mod tests;
 pub mod users;
 
 use axum::http::StatusCode;
+pub use browser::SignedIn;
 pub use client::Client;
 pub use extract::{CurrentUser, Known, PlatformAdmin, SignupReader, SignupToken, TenantOperator, TenantReader};
 use sea_orm::DbErr;

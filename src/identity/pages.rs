@@ -1,21 +1,21 @@
-//! The pages that links in mails open. Opening one changes nothing, because mail scanners open every link; its button does.
+//! Pages of identity: signing in and out, and what mailed links lead to. A GET changes nothing, for mail scanners follow links; the page's
+//! button does the work.
 
 use askama::Template;
 use axum::{
-    Extension, Form, Router,
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    response::{Html, IntoResponse, Response},
-    routing::get,
+    Extension, Router,
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::{get, post},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{Client, Error, api, sessions};
+use super::{Client, Error, api, browser, signup_token};
 use crate::{
     app::App,
-    http::{self, Problem, RequestId},
-    tenants,
+    http::{Form, Problem, RequestId, Visit, go_to, show},
 };
 
 /// This slice's pages.
@@ -23,14 +23,17 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/verify-email", get(ask_to_verify).post(verify))
         .route("/magic-link", get(ask_to_log_in).post(log_in))
+        .route("/signin", get(sign_in).post(send_link))
+        .route("/signout", post(sign_out))
 }
 
 #[derive(Template)]
-#[template(path = "identity/page.html")]
-struct Page<'a> {
+#[template(path = "identity/link.html")]
+struct LinkPage<'a> {
     heading: &'a str,
     text: &'a str,
     button: Option<Button<'a>>,
+    visit: &'a Visit,
 }
 
 /// A form that sends the link's token.
@@ -51,96 +54,80 @@ fn missing() -> SecretString {
     SecretString::default()
 }
 
-fn show(status: StatusCode, page: &Page<'_>) -> Result<Response, Problem> {
-    let html = page.render().map_err(|error| Problem::internal(&error))?;
-    Ok((status, Html(html)).into_response())
-}
-
-fn say(status: StatusCode, heading: &str, text: &str) -> Result<Response, Problem> {
-    show(status, &Page { heading, text, button: None })
+fn say(visit: &Visit, status: StatusCode, heading: &str, text: &str) -> Result<Response, Problem> {
+    visit.show(status, &LinkPage { heading, text, button: None, visit })
 }
 
 /// The page with the button; without a token there is nothing to press it for.
-fn ask(link: &Link, heading: &str, text: &str, action: &'static str, label: &'static str) -> Result<Response, Problem> {
+fn ask(
+    visit: &Visit,
+    link: &Link,
+    (heading, text): (&str, &str),
+    action: &'static str,
+    label: &'static str,
+) -> Result<Response, Problem> {
     let token = link.token.expose_secret();
     if token.is_empty() {
-        return say(StatusCode::BAD_REQUEST, "This link is incomplete", "Copy the whole link from the mail.");
+        return say(visit, StatusCode::BAD_REQUEST, "This link is incomplete", "Copy the whole link from the mail.");
     }
-    show(StatusCode::OK, &Page { heading, text, button: Some(Button { action, label, token }) })
+    visit.show(StatusCode::OK, &LinkPage { heading, text, button: Some(Button { action, label, token }), visit })
 }
 
-async fn ask_to_verify(axum::extract::Query(link): axum::extract::Query<Link>) -> Result<Response, Problem> {
-    ask(
-        &link,
-        "Verify your address",
-        "One click, and we know that this address is yours.",
-        "/verify-email",
-        "Verify my address",
-    )
+async fn ask_to_verify(visit: Visit, Query(link): Query<Link>) -> Result<Response, Problem> {
+    let words = ("Verify your address", "One click, and we know that this address is yours.");
+    ask(&visit, &link, words, "/verify-email", "Verify my address")
 }
 
-async fn ask_to_log_in(axum::extract::Query(link): axum::extract::Query<Link>) -> Result<Response, Problem> {
-    ask(&link, "Log in", "This link logs you in on this device. It works once.", "/magic-link", "Log in")
+async fn ask_to_log_in(visit: Visit, Query(link): Query<Link>) -> Result<Response, Problem> {
+    let words = ("Sign in", "This link signs you in on this device. It works once.");
+    ask(&visit, &link, words, "/magic-link", "Sign in")
 }
 
 async fn verify(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
-    uri: Uri,
-    headers: HeaderMap,
-    Form(link): Form<Link>,
+    visit: Visit,
+    Form { body: link, .. }: Form<Link>,
 ) -> Result<Response, Problem> {
-    from_our_page(&headers, &uri)?;
     let now = app.clock.now();
     let tx = app.db.begin().await?;
     let user = match api::prove_email(&tx, &now, &link.token, &request).await {
         Ok(user) => user,
-        Err(refused) => return refuse(refused),
+        Err(refused) => return refuse(&visit, refused),
     };
     tx.commit().await?;
-    say(StatusCode::OK, "Your address is verified", &format!("{} is yours. You can close this page.", user.email))
+    let text = format!("{} is yours. You can close this page.", user.email);
+    say(&visit, StatusCode::OK, "Your address is verified", &text)
 }
 
 async fn log_in(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     client: Client,
-    uri: Uri,
-    headers: HeaderMap,
-    Form(link): Form<Link>,
+    visit: Visit,
+    Form { body: link, .. }: Form<Link>,
 ) -> Result<Response, Problem> {
-    from_our_page(&headers, &uri)?;
     let now = app.clock.now();
     let tx = app.db.begin().await?;
     let opened = match api::log_in(&tx, &now, &link.token, client, &request).await {
         Ok(opened) => opened,
-        Err(refused) => return refuse(refused),
+        Err(refused) => return refuse(&visit, refused),
     };
-    let tenant = tenants::by_id(&tx, opened.tenant_id).await?.ok_or_else(Problem::not_found)?;
     tx.commit().await?;
-    let heading = format!("You are signed in to {}", tenant.name);
-    let mut response = say(StatusCode::OK, &heading, "This device stays signed in until you log out.")?;
-    let cookie = cookie(app.config.public_url.scheme() == "https", &opened.refresh_token);
-    let cookie = HeaderValue::from_str(&cookie).map_err(|error| Problem::internal(&error))?;
-    response.headers_mut().insert(header::SET_COOKIE, cookie);
-    Ok(response)
-}
-
-/// The session's cookie: its refresh token, which pages use up and replace as any client does. Over https it is bound to this host
-/// (RFC 6265bis, 4.1.3.2).
-fn cookie(secure: bool, refresh_token: &SecretString) -> String {
-    let (name, attribute) = if secure { ("__Host-tenantry_session", "; Secure") } else { ("tenantry_session", "") };
-    let (value, life) = (refresh_token.expose_secret(), sessions::REFRESH_TTL.num_seconds());
-    format!("{name}={value}; Path=/; Max-Age={life}; HttpOnly; SameSite=Lax{attribute}")
+    Ok(go_to("/dashboard", [browser::cookie(&app, opened.session_id)]))
 }
 
 /// A person gets a page where a program would get a problem.
-fn refuse(error: Error) -> Result<Response, Problem> {
+fn refuse(visit: &Visit, error: Error) -> Result<Response, Problem> {
     match error {
-        Error::TokenExpired => {
-            say(StatusCode::GONE, "This link has expired", "Ask for a new one, and use it soon after it arrives.")
-        }
+        Error::TokenExpired => say(
+            visit,
+            StatusCode::GONE,
+            "This link has expired",
+            "Ask for a new one on the sign-in page, and use it soon after it arrives.",
+        ),
         Error::TokenInvalid => say(
+            visit,
             StatusCode::GONE,
             "This link does not work",
             "It was used already, or it is incomplete. If it was you who used it, all is well.",
@@ -149,47 +136,56 @@ fn refuse(error: Error) -> Result<Response, Problem> {
     }
 }
 
-/// Refuses a form that another site sent: browsers tell by `Sec-Fetch-Site`, older ones by `Origin`; what sends neither is no
-/// browser, and has nobody's cookies to misuse.
-fn from_our_page(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let ours = match (text("sec-fetch-site"), text("origin")) {
-        (Some(site), _) => site == "same-origin" || site == "none",
-        (None, None) => true,
-        (None, Some(origin)) => {
-            let host = url::Url::parse(origin).ok().and_then(|origin| origin.host_str().map(str::to_owned));
-            host.is_some() && host == http::host(headers, uri)
-        }
-    };
-    if ours { Ok(()) } else { Err(Problem::forbidden()) }
+#[derive(Template)]
+#[template(path = "identity/signin.html")]
+struct SignInPage<'a> {
+    email: &'a str,
+    error: Option<&'a str>,
+    sent: bool,
+    visit: &'a Visit,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_of_other_sites_are_refused() {
-        let sent = |pairs: &[(&'static str, &str)]| {
-            let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            from_our_page(&headers.collect(), &Uri::from_static("/magic-link")).is_ok()
-        };
-        let host = ("host", "app.test:8080");
-        assert!(sent(&[host]));
-        assert!(sent(&[host, ("sec-fetch-site", "same-origin")]));
-        assert!(sent(&[host, ("origin", "http://app.test:8080")]));
-        assert!(!sent(&[host, ("sec-fetch-site", "cross-site"), ("origin", "http://app.test:8080")]));
-        assert!(!sent(&[host, ("sec-fetch-site", "same-site")]));
-        assert!(!sent(&[host, ("origin", "http://evil.test")]));
-        assert!(!sent(&[host, ("origin", "null")]));
+async fn sign_in(State(app): State<App>, headers: HeaderMap, visit: Visit) -> Result<Response, Problem> {
+    if browser::user(&app, &headers).await?.is_some() {
+        return Ok(go_to("/dashboard", []));
     }
+    visit.show(StatusCode::OK, &SignInPage { email: "", error: None, sent: false, visit: &visit })
+}
 
-    #[test]
-    fn the_cookie_is_out_of_reach_of_scripts_and_other_hosts() {
-        let token = SecretString::from("secret");
-        let plain = cookie(false, &token);
-        assert_eq!(plain, "tenantry_session=secret; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax");
-        let secure = cookie(true, &token);
-        assert_eq!(secure, "__Host-tenantry_session=secret; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure");
+/// Whose link to send.
+#[derive(Deserialize)]
+struct Address {
+    #[serde(default)]
+    email: String,
+}
+
+async fn send_link(
+    State(app): State<App>,
+    visit: Visit,
+    Form { body: Address { email }, key }: Form<Address>,
+) -> Result<Response, Problem> {
+    match api::send_magic_link(&app, &key, &email).await {
+        Ok(_) => show(StatusCode::OK, &SignInPage { email: &email, error: None, sent: true, visit: &visit }),
+        Err(refused) if !refused.errors.is_empty() => {
+            let error = Some(refused.errors[0].message.as_str());
+            visit.show(refused.status, &SignInPage { email: &email, error, sent: false, visit: &visit })
+        }
+        Err(refused) => Err(refused),
     }
+}
+
+/// Nothing but the button.
+#[derive(Deserialize)]
+struct Nothing {}
+
+async fn sign_out(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    headers: HeaderMap,
+    Form { body: Nothing {}, .. }: Form<Nothing>,
+) -> Result<Response, Problem> {
+    if let Some(user) = browser::user(&app, &headers).await? {
+        api::sign_out(&app, &user, &request).await?;
+    }
+    Ok(go_to("/", [browser::no_cookie(&app), signup_token::COOKIE.clear(&app.config)]))
 }

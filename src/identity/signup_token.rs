@@ -10,7 +10,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::keys::{Audience, Keys};
-use crate::clock::Now;
+use crate::{clock::Now, http::Cookie};
+
+/// The cookie that a browser keeps it in. It outlives the token, so that an expired one is recognised and said to be so.
+pub const COOKIE: Cookie = Cookie("tenantry_signup");
+/// How long that cookie lives.
+pub const COOKIE_LIFE: TimeDelta = TimeDelta::days(400);
 
 /// How long after provisioning the status can still be read with it.
 pub const READS_STATUS_FOR: TimeDelta = TimeDelta::days(1);

@@ -7,6 +7,8 @@ pub mod api;
 pub mod flags;
 pub(crate) mod store;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 pub use store::{Features, Limits, PlanRow, all, by_slug};
 use utoipa::ToSchema;
@@ -19,6 +21,25 @@ pub struct Money {
     /// ISO 4217.
     #[schema(example = "USD")]
     pub currency: String,
+}
+
+/// For people: `19.90 USD`, `29 USD`; currencies without minor units have no point.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (amount, currency) = (self.amount, &self.currency);
+        match currency.as_str() {
+            "JPY" | "KRW" | "VND" | "CLP" | "ISK" => write!(f, "{amount} {currency}"),
+            _ if amount % 100 == 0 => write!(f, "{} {currency}", amount / 100),
+            _ => write!(f, "{}.{:02} {currency}", amount / 100, amount % 100),
+        }
+    }
+}
+
+/// A number for people: `20,000`.
+pub fn thousands(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let grouped: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    format!("{}{}", if number < 0 { "-" } else { "" }, grouped.join(","))
 }
 
 /// A plan as it is shown.
@@ -46,4 +67,11 @@ pub struct PlanView {
     pub features: Features,
     /// Sold by people rather than by itself.
     pub contact_sales: bool,
+}
+
+impl PlanView {
+    /// The included credits, for people.
+    pub fn credits(&self) -> String {
+        thousands(self.included_credits)
+    }
 }

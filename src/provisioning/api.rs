@@ -23,7 +23,7 @@ use crate::{
     app::App,
     audit,
     db::Batch,
-    http::{FieldError, Json, Once, Path, Posted, Problem, Reply, RequestId},
+    http::{FieldError, IdempotencyKey, Json, Once, Path, Posted, Problem, Reply, RequestId},
     identity::{PlatformAdmin, TenantOperator, TenantReader},
 };
 
@@ -80,13 +80,18 @@ async fn provision_events(
     reader: TenantReader,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    watch(&app, reader.tenant_id, &headers).await
+}
+
+/// A tenant's run as Server-Sent Events, from where a client left off.
+pub async fn watch(app: &App, tenant_id: Uuid, headers: &HeaderMap) -> Result<Response, Problem> {
     // An id that is none of ours means a client that knows nothing.
     let known = headers.get(&LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.trim().parse().ok()).unwrap_or_default();
-    let status = current(app.db.read(), reader.tenant_id).await?.ok_or_else(Problem::not_found)?;
+    let status = current(app.db.read(), tenant_id).await?.ok_or_else(Problem::not_found)?;
     if is_over(&status, known) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let stream = Sse::new(events(app, status, known)).keep_alive(KeepAlive::default());
+    let stream = Sse::new(events(app.clone(), status, known)).keep_alive(KeepAlive::default());
     Ok(([UNBUFFERED], stream).into_response())
 }
 
@@ -108,8 +113,8 @@ async fn provision_retry(
     operator: TenantOperator,
     Posted { key, .. }: Posted<Empty>,
 ) -> Result<Reply, Problem> {
-    let once = Once::new(&app, &key, &operator.tenant_id.to_string());
-    once.run(again(&app, &once, operator.tenant_id, audit::Actor::User(operator.user_id), request_id)).await
+    let (tenant_id, actor) = (operator.tenant_id, audit::Actor::User(operator.user_id));
+    again(&app, &key, &tenant_id.to_string(), tenant_id, actor, request_id).await
 }
 
 /// Sets any tenant's failed provisioning going again. Finished steps are not repeated.
@@ -126,34 +131,39 @@ async fn admin_provision_retry(
     Path(tenant_id): Path<Uuid>,
     Posted { key, .. }: Posted<Empty>,
 ) -> Result<Reply, Problem> {
-    let once = Once::new(&app, &key, "platform");
-    once.run(again(&app, &once, tenant_id, admin.actor(), request_id)).await
+    again(&app, &key, "platform", tenant_id, admin.actor(), request_id).await
 }
 
-async fn again(
+/// What the JSON edge and the pages do alike. `caller` scopes the key.
+pub async fn again(
     app: &App,
-    once: &Once<'_>,
+    key: &IdempotencyKey,
+    caller: &str,
     tenant_id: Uuid,
     actor: audit::Actor,
     RequestId(request_id): RequestId,
 ) -> Result<Reply, Problem> {
-    let now = app.clock.now();
-    let tx = app.db.begin().await?;
-    let queued = retry(&tx, &now, tenant_id).await?;
-    let mut batch = Batch::default();
-    audit::append(
-        &mut batch,
-        &now,
-        audit::Event {
-            actor,
-            tenant_id: Some(tenant_id),
-            action: "tenant.provision_retried",
-            request_id: Some(request_id),
-            detail: json!({"run_id": queued.run_id}),
-        },
-    );
-    batch.send(&tx).await.map_err(|refused| refused.source)?;
-    Ok(once.commit(tx, &now, Reply::new(StatusCode::ACCEPTED, &queued)).await?)
+    let once = Once::new(app, key, caller);
+    once.run(async {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        let queued = retry(&tx, &now, tenant_id).await?;
+        let mut batch = Batch::default();
+        audit::append(
+            &mut batch,
+            &now,
+            audit::Event {
+                actor,
+                tenant_id: Some(tenant_id),
+                action: "tenant.provision_retried",
+                request_id: Some(request_id),
+                detail: json!({"run_id": queued.run_id}),
+            },
+        );
+        batch.send(&tx).await.map_err(|refused| refused.source)?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::ACCEPTED, &queued)).await?)
+    })
+    .await
 }
 
 /// How a step ended.

@@ -23,6 +23,7 @@ mod held;
 pub mod janitor;
 pub mod jobs;
 mod record;
+pub mod shown;
 mod status;
 mod steps;
 mod store;

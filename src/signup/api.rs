@@ -16,7 +16,7 @@ use super::{
 use crate::{
     app::App,
     egress::validate,
-    http::{FieldError, Once, Posted, Problem, Reply, RequestId},
+    http::{FieldError, IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
     identity::{SignupReader, SignupToken},
     provisioning::{self, Queued},
     tenants::{self, Branding, Door, TenantRow, TenantView},
@@ -58,7 +58,7 @@ pub struct Start {
 }
 
 /// Somebody at the wizard.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UserView {
     /// The id.
     pub id: Uuid,
@@ -67,7 +67,7 @@ pub struct UserView {
 }
 
 /// A sign-up has begun, or is resumed.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Started {
     /// Opens the wizard's further steps, for this tenant alone.
     pub token: String,
@@ -79,6 +79,10 @@ pub struct Started {
     pub user: UserView,
     /// The step to do next.
     pub next: Next,
+    /// The session that was opened with it, where the door is a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub session_id: Option<Uuid>,
 }
 
 /// Signs a tenant up: user, tenant and all that belongs to them in one transaction.
@@ -98,14 +102,24 @@ async fn start(
     Extension(request_id): Extension<RequestId>,
     Posted { body, key }: Posted<Start>,
 ) -> Result<Reply, Problem> {
-    start::doors_open(&app)?;
-    let once = Once::new(&app, &key, "");
+    step_one(&app, &key, &body, start::Origin { request_id: request_id.0, session: None }).await
+}
+
+/// What the JSON edge and the page do alike.
+pub(super) async fn step_one(
+    app: &App,
+    key: &IdempotencyKey,
+    body: &Start,
+    from: start::Origin,
+) -> Result<Reply, Problem> {
+    start::doors_open(app)?;
+    let once = Once::new(app, key, "");
     once.run(async {
-        let signup = Signup::read(&app, &body);
+        let signup = Signup::read(app, body);
         let slug = signup.as_ref().map_or_else(|_| String::new(), |signup| signup.slug.to_string());
         let done = match signup {
-            Ok(signup) => start::start(&app, &once, signup, request_id.0).await,
-            Err(refused) => Err(start::kill_switch(&app).await.err().unwrap_or(refused)),
+            Ok(signup) => start::start(app, &once, signup, from).await,
+            Err(refused) => Err(start::kill_switch(app).await.err().unwrap_or(refused)),
         };
         done.map_err(|error| {
             error.log(Door::Wizard, &body.email, &slug);
@@ -149,14 +163,19 @@ async fn brand(
     token: SignupToken,
     Posted { body, key }: Posted<Brand>,
 ) -> Result<Reply, Problem> {
-    let branding = read_branding(&body)?;
-    let once = Once::new(&app, &key, &token.tenant_id.to_string());
+    step_two(&app, &key, token.tenant_id, &body).await
+}
+
+/// What the JSON edge and the page do alike.
+pub(super) async fn step_two(app: &App, key: &IdempotencyKey, tenant_id: Uuid, body: &Brand) -> Result<Reply, Problem> {
+    let branding = read_branding(body)?;
+    let once = Once::new(app, key, &tenant_id.to_string());
     once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;
-        wizard::brand(&tx, &now, token.tenant_id, &branding).await?;
-        let tenant = tenant(&tx, token.tenant_id).await?;
-        let queued = provisioning::current(&tx, token.tenant_id).await?.is_some_and(|run| run.queued_at.is_some());
+        wizard::brand(&tx, &now, tenant_id, &branding).await?;
+        let tenant = tenant(&tx, tenant_id).await?;
+        let queued = provisioning::current(&tx, tenant_id).await?.is_some_and(|run| run.queued_at.is_some());
         let reply = Reply::new(
             StatusCode::OK,
             &Branded { success: true, tenant: tenant.view(), next: wizard::next(&tenant, queued) },
@@ -268,12 +287,14 @@ async fn finish(
     end(&app, token.tenant_id, &key, Ending::Finish).await
 }
 
-fn webhook(app: &App, url: &str) -> Result<url::Url, Problem> {
+/// A webhook that may be called.
+pub(super) fn webhook(app: &App, url: &str) -> Result<url::Url, Problem> {
     let checked = validate::check_url(url, &app.config.provision.webhook_hosts, app.egress.policy());
     checked.map_err(|refused| Error::WebhookNotAllowed(format!("This webhook cannot be used: {refused}.")).into())
 }
 
-async fn end(app: &App, tenant_id: Uuid, key: &crate::http::IdempotencyKey, ending: Ending) -> Result<Reply, Problem> {
+/// What the JSON edge and the page do alike.
+pub(super) async fn end(app: &App, tenant_id: Uuid, key: &IdempotencyKey, ending: Ending) -> Result<Reply, Problem> {
     let once = Once::new(app, key, &tenant_id.to_string());
     once.run(async {
         let now = app.clock.now();
@@ -313,6 +334,6 @@ async fn stand(State(app): State<App>, token: SignupReader) -> Result<Json<Stand
     }))
 }
 
-async fn tenant(db: &impl sea_orm::ConnectionTrait, id: Uuid) -> Result<TenantRow, Problem> {
+pub(super) async fn tenant(db: &impl sea_orm::ConnectionTrait, id: Uuid) -> Result<TenantRow, Problem> {
     tenants::by_id(db, id).await?.ok_or_else(Problem::not_found)
 }

@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod onboard;
+pub mod pages;
 mod refusal;
 pub mod start;
 mod store;

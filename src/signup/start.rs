@@ -2,6 +2,8 @@
 
 use axum::http::StatusCode;
 use secrecy::SecretString;
+use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     Error, LookedUp, Means, NewTenant, Owner,
@@ -14,8 +16,9 @@ use crate::{
     audit,
     billing::Payment,
     clock::Now,
+    db::Batch,
     http::{FieldError, Once, Reply, line},
-    identity::{email::Email, passwords, signup_token},
+    identity::{email::Email, passwords, sessions, signup_token},
     plans::flags,
     provisioning,
     tenants::{
@@ -94,14 +97,23 @@ pub async fn kill_switch(app: &App) -> Result<(), Error> {
     if enabled.ok().flatten().unwrap_or(app.config.signup.fail_open) { Ok(()) } else { Err(Error::SignupsDisabled) }
 }
 
+/// Where a sign-up comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The request it came with.
+    pub request_id: String,
+    /// Opens a session with it, for a browser: user agent and address.
+    pub session: Option<(Option<String>, Option<String>)>,
+}
+
 /// Makes the tenant, or resumes the sign-up that its owner has not finished.
-pub async fn start(app: &App, once: &Once<'_>, signup: Signup, request_id: String) -> Result<Reply, Error> {
+pub async fn start(app: &App, once: &Once<'_>, signup: Signup, from: Origin) -> Result<Reply, Error> {
     let found = look_up(app.db.read(), &signup.plan, signup.email.as_str(), &signup.slug).await?;
     if !found.signup_enabled.unwrap_or(app.config.signup.fail_open) {
         return Err(Error::SignupsDisabled);
     }
     if found.user.is_some() {
-        return resume(app, once, &signup, found).await;
+        return resume(app, once, &signup, found, from).await;
     }
     let plan = found.self_serve_plan()?.clone();
     let slug = found.slug_for(&signup.slug, signup.slug_is_explicit, &app.clock.now())?;
@@ -120,22 +132,23 @@ pub async fn start(app: &App, once: &Once<'_>, signup: Signup, request_id: Strin
         plan,
         payment: Payment::None,
         billing_email: None,
-        session: None,
+        session: from.session,
         actor: audit::Actor::System,
-        request_id: Some(request_id),
+        request_id: Some(from.request_id),
     };
     let now = app.clock.now();
     let tx = app.db.begin().await.map_err(|source| Error::failed("begin", source))?;
     let made = provision_tenant(&tx, &now, &means(app), new).await?;
     let user = UserView { id: made.user_id, email: made.email.as_str().to_owned() };
-    let reply = Reply::new(StatusCode::CREATED, &started(app, made.tenant.clone(), user, Next::Brand));
+    let session_id = made.session.as_ref().map(|session| session.session_id);
+    let reply = Reply::new(StatusCode::CREATED, &started(app, made.tenant.clone(), user, Next::Brand, session_id));
     let reply = once.commit(tx, &now, reply).await?;
     committed(Door::Wizard, &made.tenant);
     Ok(reply)
 }
 
 /// Somebody has the address. If it is they, and their sign-up is unfinished, it goes on.
-async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp) -> Result<Reply, Error> {
+async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, from: Origin) -> Result<Reply, Error> {
     let Some(user) = found.user else { return Err(Error::EmailTaken) };
     let (Some(hash), Some(tenant_id)) = (user.password_hash, user.unfinished_tenant) else {
         return Err(Error::EmailTaken);
@@ -146,15 +159,36 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp) ->
     let tenant = tenants::by_id(app.db.read(), tenant_id).await?.ok_or(Error::EmailTaken)?;
     let queued = provisioning::current(app.db.read(), tenant_id).await?.is_some_and(|run| run.queued_at.is_some());
     let next = wizard::next(&tenant, queued);
-    let user = UserView { id: user.id, email: signup.email.as_str().to_owned() };
-    let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), user, next));
-    Ok(once.keep_answer(&app.clock.now(), reply).await?)
+    let owner = UserView { id: user.id, email: signup.email.as_str().to_owned() };
+    let now = app.clock.now();
+    let Some((user_agent, ip)) = from.session else {
+        let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), owner, next, None));
+        return Ok(once.keep_answer(&now, reply).await?);
+    };
+    let mut batch = Batch::default();
+    let new = sessions::NewSession { user_id: user.id, tenant_id, user_agent, ip };
+    let session_id = sessions::open(&mut batch, &now, &new).session_id;
+    audit::append(
+        &mut batch,
+        &now,
+        audit::Event {
+            actor: audit::Actor::User(user.id),
+            tenant_id: Some(tenant_id),
+            action: "session.opened",
+            request_id: Some(from.request_id),
+            detail: json!({"session_id": session_id, "by": "signup"}),
+        },
+    );
+    let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), owner, next, Some(session_id)));
+    let tx = app.db.begin().await?;
+    batch.send(&tx).await.map_err(|refused| Error::Database(refused.source))?;
+    Ok(once.commit(tx, &now, reply).await?)
 }
 
-fn started(app: &App, tenant: TenantView, user: UserView, next: Next) -> Started {
+fn started(app: &App, tenant: TenantView, user: UserView, next: Next, session_id: Option<Uuid>) -> Started {
     let ttl = app.config.signup.token_ttl;
     let (token, expires_at) = signup_token::issue(&app.keys, &app.clock.now(), ttl, user.id, tenant.id);
-    Started { token, expires_at, tenant, user, next }
+    Started { token, expires_at, tenant, user, next, session_id }
 }
 
 impl LookedUp {

@@ -103,3 +103,15 @@ async fn look_up_with(
         taken: found.taken.unwrap_or_default().split(',').filter_map(|slug| Slug::parse(slug).ok()).collect(),
     })
 }
+
+/// Those of a slug's candidates that are taken.
+pub async fn taken(connection: &impl ConnectionTrait, slug: &Slug) -> Result<HashSet<Slug>, DbErr> {
+    let candidates: Vec<Slug> = candidates(slug).collect();
+    let places: Vec<String> = (1..=candidates.len()).map(|n| format!("${n}")).collect();
+    let query = format!("select slug from tenants where slug in ({})", places.join(", "));
+    let values: Vec<Value> = candidates.iter().map(|candidate| candidate.as_str().into()).collect();
+    let statement = sea_orm::Statement::from_sql_and_values(connection.get_database_backend(), query, values);
+    let rows = connection.query_all_raw(statement).await?;
+    let slugs = rows.iter().map(|row| row.try_get::<String>("", "slug"));
+    Ok(slugs.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|slug| Slug::parse(slug).ok()).collect())
+}

@@ -3,7 +3,7 @@
 //! Where a wizard stands is not kept anywhere: it follows from the tenant's branding, its plan and its run ([`next`]).
 
 use sea_orm::ConnectionTrait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a wizard asks for next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Next {
     /// Colours and a logo.

@@ -57,3 +57,10 @@ pub async fn of(
     let branding = tenant.branding();
     Ok(Some(Storefront { tenant: Face { name: tenant.name, slug: tenant.slug, branding }, segments, posts, fixtures }))
 }
+
+/// The letter that stands for a name where there is no logo.
+pub fn initial(name: &str) -> String {
+    name.chars()
+        .find(|letter| letter.is_alphanumeric())
+        .map_or_else(String::new, |letter| letter.to_uppercase().to_string())
+}

@@ -29,11 +29,3 @@ pub fn colors(tenant: &TenantRow) -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=60")], css)
         .into_response()
 }
-
-/// An amount for people, such as `19.00 USD`; currencies without minor units are written without a point.
-fn money(price: &crate::plans::Money) -> String {
-    match price.currency.as_str() {
-        "JPY" | "KRW" | "VND" | "CLP" | "ISK" => format!("{} {}", price.amount, price.currency),
-        _ => format!("{}.{:02} {}", price.amount / 100, price.amount % 100, price.currency),
-    }
-}

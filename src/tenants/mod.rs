@@ -8,9 +8,11 @@ pub(crate) mod store;
 
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::{Deserialize, Serialize};
-pub use store::{TenantRow, by_hostname, by_id, by_slug, list, lock, set_branding};
+pub use store::{TenantRow, by_hostname, by_id, by_slug, count_members, list, lock, set_branding};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::config::Config;
 
 /// Where a tenant stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema)]
@@ -89,6 +91,18 @@ pub enum Role {
     Viewer,
 }
 
+impl Role {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Member => "member",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
 /// How a tenant looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
@@ -102,7 +116,7 @@ pub struct Branding {
 }
 
 /// A tenant as the API shows it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TenantView {
     /// Its id.
     pub id: Uuid,
@@ -116,4 +130,11 @@ pub struct TenantView {
     pub provision_state: ProvisionState,
     /// How it looks.
     pub branding: Branding,
+}
+
+/// Where a tenant's public page is: its hostname, reached as the product itself is.
+pub fn page_url(config: &Config, slug: &str) -> String {
+    let (public, domain) = (&config.public_url, &config.base_domain);
+    let port = public.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{slug}.{domain}{port}/", public.scheme())
 }

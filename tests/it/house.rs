@@ -6,7 +6,7 @@ use std::{
 };
 
 /// From the ground up. A slice may use those above it in this list and those beside it, and nothing below.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["clock", "config"],
     &["telemetry"],
     &["db", "egress", "seal"],
@@ -17,7 +17,8 @@ const FLOORS: [&[&str]; 12] = [
     &["billing", "catalog", "content", "webhooks"],
     &["provisioning"],
     &["signup", "storefront"],
-    &["admin", "doctor", "home", "leads"],
+    &["admin", "dashboard", "doctor", "leads"],
+    &["home"],
     &["app", "cli", "preflight", "serve"],
 ];
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tenantry::identity::keys;
 
-use crate::support::{ADMIN_TOKEN, Product, Settings, signup_body};
+use crate::support::{ADMIN_TOKEN, Browser, Product, Settings, signup_body};
 
 const AUTH: &str = "/api/v1/auth";
 
@@ -309,23 +309,29 @@ on_both! {
         provisioned(&product, "Acme").await;
         product.post(&format!("{AUTH}/magic-link"), &json!({"email": "acme@example.com"})).await.expect(202);
         let token = mailed(&product, "/magic-link").await;
+        let mut browser = Browser::new(&product);
         for _ in 0..3 {
-            let page = product.get(&format!("/magic-link?token={token}")).await;
-            assert!(page.status == 200 && page.text.contains("action=\"/magic-link\""), "{}", page.text);
+            browser.go(&format!("/magic-link?token={token}")).await;
+            assert_eq!(browser.status, 200, "{}", browser.html);
         }
+        let form = browser.form("/magic-link");
         assert_eq!(product.get("/magic-link").await.status, 400);
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let press = |site: &'static str| {
-            let request = client.post(format!("{}/magic-link", product.url)).header("sec-fetch-site", site);
-            request.header("content-type", "application/x-www-form-urlencoded").body(format!("token={token}")).send()
-        };
-        assert_eq!(press("cross-site").await.unwrap().status(), 403);
-        let pressed = press("same-origin").await.unwrap();
-        assert_eq!(pressed.status(), 200);
-        let cookie = pressed.headers()["set-cookie"].to_str().unwrap().to_owned();
-        assert!(cookie.starts_with("tenantry_session=") && cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
-        assert!(pressed.text().await.unwrap().contains("You are signed in to Acme"));
-        assert_eq!(press("same-origin").await.unwrap().status(), 410);
+        browser.send_with(&form, &[("sec-fetch-site", "cross-site")]).await;
+        assert_eq!(browser.status, 403);
+        browser.send(&form).await;
+        assert_eq!((browser.path.as_str(), browser.status.as_u16()), ("/dashboard", 200));
+        assert!(browser.html.contains("Acme is at"), "{}", browser.html);
+        browser.send(&form).await;
+        assert_eq!(browser.status, 410);
+
+        browser.go("/dashboard").await;
+        let session = browser.cookie("tenantry_session").expect("a session").to_owned();
+        browser.send(&browser.form("/signout")).await;
+        assert_eq!((browser.path.as_str(), browser.cookie("tenantry_session")), ("/", None));
+        // The session itself is over, whoever kept its cookie.
+        browser.set_cookie("tenantry_session", Some(&session));
+        browser.go("/dashboard").await;
+        assert_eq!(browser.path, "/signin");
     }
 }
 

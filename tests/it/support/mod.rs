@@ -1,5 +1,6 @@
 //! What the journeys stand on: a product of their own each, on a database of its own.
 
+mod browser;
 mod census;
 mod database;
 mod fake;
@@ -7,6 +8,7 @@ mod logs;
 mod product;
 mod walk;
 
+pub use browser::Browser;
 pub use census::grown;
 pub use database::{Database, Kind, WRITTEN_BY_SIGNUP, eventually};
 pub use fake::{Fake, Gate, PATIENCE, Reply, Seen};

@@ -1,0 +1,147 @@
+//! Where somebody who is signed in arrives: the tenant, its plan, how it was set up, and what to do next.
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::{get, post},
+};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::{
+    app::App,
+    billing::{self, Summary},
+    http::{Form, Problem, Visit, go_to},
+    identity::{self, CurrentUser, SignedIn, users, users::UserView},
+    plans::{self, Limits},
+    provisioning::{self, RunStatus, Status, shown::Shown},
+    tenants::{self, Door, Role, TenantRow},
+    webhooks,
+};
+
+/// This slice's pages.
+pub fn routes() -> Router<App> {
+    Router::new().route("/dashboard", get(page)).route("/dashboard/resend", post(resend))
+}
+
+/// What came of a button on the page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    No,
+    Yes,
+    TooSoon,
+}
+
+#[derive(Template)]
+#[template(path = "dashboard/page.html")]
+struct Page<'a> {
+    tenant: &'a TenantRow,
+    user: &'a UserView,
+    role: Role,
+    run: Option<&'a Status>,
+    steps: Vec<Shown>,
+    plan: Summary,
+    limits: Limits,
+    members: i64,
+    host: &'a str,
+    front_url: String,
+    now: DateTime<Utc>,
+    sent: Sent,
+    visit: &'a Visit,
+}
+
+impl Page<'_> {
+    fn greeting(&self) -> String {
+        let first = self.user.name.as_deref().and_then(|name| name.split_whitespace().next());
+        first.map_or_else(|| "Hello".to_owned(), |name| format!("Hello, {name}"))
+    }
+
+    fn is_open(&self) -> bool {
+        self.tenant.status == tenants::Status::Active
+    }
+
+    fn set_up_in(&self) -> Option<String> {
+        let run = self.run.filter(|run| run.status == RunStatus::Complete)?;
+        run.duration_ms.map(provisioning::shown::seconds)
+    }
+
+    /// The days of the trial, each used up or not, for the row of doors. A long trial has none.
+    fn days(&self) -> Vec<bool> {
+        match self.plan.trial(self.now) {
+            Some((left, all)) if all <= 31 => (0..all).map(|day| day < left).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// `1 of 3`, or the number alone where there is no limit.
+    fn users(&self) -> String {
+        match self.limits.get("max_users") {
+            Some(limit) if *limit > 0 => format!("{} of {limit}", self.members),
+            _ => self.members.to_string(),
+        }
+    }
+}
+
+async fn render(app: &App, visit: &Visit, who: &CurrentUser, sent: Sent) -> Result<Response, Problem> {
+    let db = app.db.read();
+    let tenant = tenants::by_id(db, who.tenant_id).await?.ok_or_else(Problem::not_found)?;
+    if tenant.provisioned_at.is_none() && tenant.door == Door::Wizard && who.role == Role::Owner {
+        return Ok(go_to("/onboarding", []));
+    }
+    let user = users::by_id(db, who.user_id).await?;
+    let run = provisioning::current(db, tenant.id).await?;
+    let plan = billing::summary(db, tenant.id).await?.ok_or_else(Problem::not_found)?;
+    let limits = plans::all(db, true).await?.into_iter().find(|each| each.slug == plan.plan).map(|plan| plan.limits);
+    let webhook = webhooks::signup_url(db, tenant.id).await?.unwrap_or_default();
+    let host = format!("{}.{}", tenant.slug, app.config.base_domain);
+    let steps = run.iter().flat_map(|run| &run.steps);
+    let steps = steps.map(|step| Shown::of(step, &host, &webhook, &tenant.owner_email)).collect();
+    let page = Page {
+        members: tenants::count_members(db, tenant.id).await?,
+        front_url: tenants::page_url(&app.config, &tenant.slug),
+        limits: limits.unwrap_or_default(),
+        run: run.as_ref(),
+        tenant: &tenant,
+        user: &user,
+        role: who.role,
+        host: &host,
+        now: app.clock.now().at,
+        steps,
+        plan,
+        sent,
+        visit,
+    };
+    visit.show(StatusCode::OK, &page)
+}
+
+async fn page(State(app): State<App>, SignedIn(who): SignedIn, visit: Visit) -> Result<Response, Problem> {
+    render(&app, &visit, &who, Sent::No).await
+}
+
+/// Nothing but the button.
+#[derive(Deserialize)]
+struct Nothing {}
+
+/// Sends the mail that proves the address again.
+async fn resend(
+    State(app): State<App>,
+    SignedIn(who): SignedIn,
+    visit: Visit,
+    Form { body: Nothing {}, .. }: Form<Nothing>,
+) -> Result<Response, Problem> {
+    let sent = match identity::api::resend_verification(&app, who.user_id, who.tenant_id).await {
+        Ok(()) => Sent::Yes,
+        Err(identity::Error::TooSoon { .. }) => Sent::TooSoon,
+        Err(refused) => return Err(refused.into()),
+    };
+    render(&app, &visit, &who, sent).await
+}
+
+/// The tenant of whoever is signed in, for its colours.
+pub async fn tenant_of(app: &App, headers: &HeaderMap) -> Result<Option<TenantRow>, Problem> {
+    let Some(user) = identity::browser::user(app, headers).await? else { return Ok(None) };
+    Ok(tenants::by_id(app.db.read(), user.tenant_id).await?)
+}

@@ -1,0 +1,148 @@
+//! The wizard's pages: basics, branding, plan set-up, and provisioning as it happens.
+//!
+//! Every page works by forms alone; `wizard.js` makes it smoother. Where a wizard stands is asked of the server at each request, so
+//! that reload, back button, second tab and restart lose nothing: a page that comes too early or too late leads to the first
+//! step that is not done. The browser holds the sign-up token in a cookie.
+
+mod address;
+mod basics;
+mod branding;
+mod plan_setup;
+mod progress;
+mod refused;
+
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::{get, post},
+};
+use refused::Refused;
+use secrecy::SecretString;
+
+use super::{
+    api,
+    wizard::{self, Next},
+};
+use crate::{
+    app::App,
+    http::{Problem, go_to, show},
+    identity::{
+        SignupReader, browser,
+        signup_token::{COOKIE, COOKIE_LIFE, SignupClaims},
+    },
+    provisioning::{self, Status},
+    tenants::{Role, TenantRow},
+};
+
+/// This slice's pages.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/onboarding", get(basics::page).post(basics::submit))
+        .route("/onboarding/address", get(address::look_up))
+        .route("/onboarding/branding", get(branding::page).post(branding::submit))
+        .route("/onboarding/plan", get(plan_setup::page))
+        .route("/onboarding/plan/make", post(plan_setup::make))
+        .route("/onboarding/plan/confirm", post(plan_setup::confirm))
+        .route("/onboarding/plan/finish", post(plan_setup::finish))
+        .route("/onboarding/progress", get(progress::page))
+        .route("/onboarding/progress/events", get(progress::events))
+        .route("/onboarding/progress/retry", post(progress::retry))
+        .route("/onboarding/start-over", post(basics::start_over))
+}
+
+/// A wizard under way.
+pub(super) struct Wizard {
+    token: SignupReader,
+    tenant: TenantRow,
+    next: Next,
+    run: Option<Status>,
+}
+
+/// What a browser's cookies say about its wizard.
+enum Standing {
+    /// Nobody is signing up here.
+    Nobody,
+    /// The token's time is over.
+    Expired(Box<SignupClaims>),
+    /// Somebody is.
+    At(Box<Wizard>),
+}
+
+impl Wizard {
+    async fn of(app: &App, token: SignupReader) -> Result<Self, Problem> {
+        let tenant = api::tenant(app.db.read(), token.tenant_id).await?;
+        let run = provisioning::current(app.db.read(), token.tenant_id).await?;
+        let next = wizard::next(&tenant, run.as_ref().is_some_and(|run| run.queued_at.is_some()));
+        Ok(Self { token, tenant, next, run })
+    }
+
+    /// Where the step to do next is.
+    fn next_page(&self) -> &'static str {
+        page_of(self.next)
+    }
+
+    /// The wizard of a request that needs one; anybody else is led to where they stand.
+    async fn at(app: &App, headers: &HeaderMap, steps: &[Next]) -> Result<Result<Self, Response>, Problem> {
+        Ok(match stand(app, headers).await? {
+            Standing::At(wizard) if steps.contains(&wizard.next) => Ok(*wizard),
+            Standing::At(wizard) => Err(go_to(wizard.next_page(), [])),
+            Standing::Nobody | Standing::Expired(_) => Err(go_to("/onboarding", [])),
+        })
+    }
+}
+
+fn page_of(next: Next) -> &'static str {
+    match next {
+        Next::Brand => "/onboarding/branding",
+        Next::Make | Next::Confirm | Next::Finish => "/onboarding/plan",
+        Next::Status | Next::Done => "/onboarding/progress",
+    }
+}
+
+/// The steps of plan set-up.
+const PLAN_SETUP: [Next; 3] = [Next::Make, Next::Confirm, Next::Finish];
+
+async fn stand(app: &App, headers: &HeaderMap) -> Result<Standing, Problem> {
+    if let Some(token) = COOKIE.read(&app.config, headers).map(SecretString::from) {
+        match SignupReader::of(app, Some(&token)).await {
+            Ok(token) => return Ok(Standing::At(Box::new(Wizard::of(app, token).await?))),
+            Err(refused) if refused.code == "TOKEN_EXPIRED" => {
+                let claims = SignupReader::expired(app, &token).await;
+                return Ok(claims.map_or(Standing::Nobody, |claims| Standing::Expired(Box::new(claims))));
+            }
+            // Provisioned longer ago than a day, removed, or of another installation.
+            Err(refused) if refused.code == "TOKEN_INVALID" => {}
+            Err(refused) => return Err(refused),
+        }
+    }
+    let Some(user) = browser::user(app, headers).await?.filter(|user| user.role == Role::Owner) else {
+        return Ok(Standing::Nobody);
+    };
+    let token = SignupReader { user_id: user.user_id, tenant_id: user.tenant_id, provisioned_at: None };
+    let wizard = Wizard::of(app, token).await?;
+    Ok(if wizard.next == Next::Done { Standing::Nobody } else { Standing::At(Box::new(wizard)) })
+}
+
+#[derive(askama::Template)]
+#[template(path = "signup/pages/closed.html")]
+struct Closed<'a> {
+    self_serve: bool,
+    detail: &'a str,
+}
+
+/// The page of a closed door, where that is what a refusal says.
+fn closed(refused: &Problem) -> Option<Result<Response, Problem>> {
+    let self_serve = match refused.code {
+        "SIGNUPS_DISABLED" => true,
+        "SELF_SERVE_DISABLED" => false,
+        _ => return None,
+    };
+    let page = Closed { self_serve, detail: &refused.detail };
+    Some(show(StatusCode::SERVICE_UNAVAILABLE, &page).map(|mut response| {
+        if let Some(after) = refused.retry_after {
+            response.headers_mut().insert(axum::http::header::RETRY_AFTER, after.as_secs().into());
+        }
+        response
+    }))
+}

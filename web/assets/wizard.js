@@ -1,0 +1,350 @@
+// Makes the forms and the provisioning page smoother. Without it everything works all the same.
+
+const PAUSES = [1, 2, 4, 8, 16];
+const LONGEST_WAIT = 35_000;
+
+/* Words beside fields */
+
+const WORDS = {
+  missing: "This is needed.",
+  email: "This is not an email address such as name@example.com.",
+  url: "This is not a whole address. It begins with https://",
+  "#": "Give the colour as #rrggbb.",
+  short: (length) => `Use at least ${length} characters.`,
+};
+
+function fault(field) {
+  const { value, validity } = field;
+  if (validity.valueMissing || (field.required && !value.trim())) return WORDS.missing;
+  if (!value) return "";
+  if (field.minLength > 0 && value.length < field.minLength) return WORDS.short(field.minLength);
+  if (validity.typeMismatch) return WORDS[field.type] ?? field.validationMessage;
+  if (validity.patternMismatch) return WORDS["#"];
+  return validity.valid ? "" : field.validationMessage;
+}
+
+function tell(field, text, kind = "error") {
+  const said = document.getElementById(`${field.id}-said`);
+  if (!said) return;
+  said.textContent = text;
+  said.className = text ? `said ${kind}` : "said";
+  if (text && kind === "error") field.setAttribute("aria-invalid", "true");
+  else field.removeAttribute("aria-invalid");
+}
+
+function check(form) {
+  const wrong = [...form.elements].filter((field) => {
+    if (!field.name || !field.willValidate || field.type === "submit") return false;
+    const text = fault(field);
+    if (text) tell(field, text);
+    return text;
+  });
+  wrong[0]?.focus();
+  return wrong.length === 0;
+}
+
+document.addEventListener("focusout", ({ target }) => {
+  if (target.form?.matches("[data-enhance]") && target.value && target.type !== "submit") {
+    const text = fault(target);
+    if (text) tell(target, text);
+  }
+});
+
+document.addEventListener("input", ({ target }) => {
+  if (!target.form?.matches("[data-enhance]")) return;
+  if (target.getAttribute("aria-invalid") && !fault(target)) tell(target, "");
+  keep(target.form);
+});
+
+/* What was typed survives a reload */
+
+const drawer = (form) => `draft:${form.dataset.step}`;
+
+function keep(form) {
+  if (!form.dataset.step) return;
+  const typed = [...new FormData(form)].filter(([name]) => !["csrf", "key", "password"].includes(name));
+  sessionStorage.setItem(drawer(form), JSON.stringify(typed));
+}
+
+function restore(form) {
+  const typed = JSON.parse(sessionStorage.getItem(drawer(form)) ?? "[]");
+  const chosen = new URLSearchParams(location.search);
+  for (const [name, value] of typed.filter(([name]) => !chosen.has(name))) if (form.elements[name]) form.elements[name].value = value;
+}
+
+/* Waiting, in view */
+
+/** Shows why nothing happens and counts down; ends early at a press of the button, or when the network is back. */
+function wait(place, seconds, words) {
+  const notice = document.createElement("div");
+  notice.id = "connection";
+  notice.className = "notice warn";
+  notice.setAttribute("role", "status");
+  const heading = document.createElement("h2");
+  heading.textContent = words.heading;
+  const text = document.createElement("p");
+  const actions = document.createElement("p");
+  actions.className = "actions";
+  const button = document.createElement("button");
+  button.className = "button quiet";
+  button.type = "button";
+  button.dataset.retryNow = "";
+  button.textContent = seconds ? "Try now" : "Retry";
+  actions.append(button);
+  notice.append(heading, text, actions);
+  document.getElementById("connection")?.remove();
+  place.prepend(notice);
+  return new Promise((resolve) => {
+    let left = seconds;
+    const show = () => { text.textContent = seconds ? `${words.text} We try again in ${left} s.` : `${words.text} ${words.end}`; };
+    const done = () => {
+      clearInterval(timer);
+      removeEventListener("online", done);
+      notice.remove();
+      resolve();
+    };
+    const timer = seconds ? setInterval(() => { left -= 1; if (left > 0) show(); else done(); }, 1000) : undefined;
+    show();
+    button.addEventListener("click", done);
+    addEventListener("online", done);
+    if (!seconds) button.focus();
+  });
+}
+
+/** Repeats what may fail until it does not: with growing pauses first, then at a press of the button. */
+async function persist(attempt, place, words) {
+  for (let failed = 0; ; failed += 1) {
+    const done = await attempt();
+    if (done) return done;
+    const heading = navigator.onLine ? words.heading : "You seem to be offline";
+    await wait(place(), PAUSES[failed] ?? 0, { ...words, heading });
+    if (failed >= PAUSES.length) failed = -1;
+  }
+}
+
+async function fetched(address, options) {
+  try {
+    const answer = await fetch(address, { ...options, headers: { Accept: "text/html" }, signal: AbortSignal.timeout(LONGEST_WAIT) });
+    return { url: answer.url, redirected: answer.redirected, status: answer.status, html: await answer.text() };
+  } catch {
+    return undefined;
+  }
+}
+
+/* Forms */
+
+function busy(form, submitter, is) {
+  form.toggleAttribute("data-sending", is);
+  const button = submitter ?? form.querySelector("button:not([type=button])");
+  if (!button) return;
+  button.setAttribute("aria-busy", String(is));
+  button.setAttribute("aria-disabled", String(is));
+  if (is && button.dataset.busy) announce(button.dataset.busy);
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.hasAttribute("data-sending")) return event.preventDefault();
+  if (!form.matches("[data-enhance]")) return busy(form, event.submitter, true);
+  event.preventDefault();
+  if (event.submitter?.formNoValidate || check(form)) deliver(form, event.submitter);
+});
+
+async function deliver(form, submitter) {
+  busy(form, submitter, true);
+  const body = new URLSearchParams(new FormData(form, submitter));
+  const words = {
+    heading: "That did not reach us",
+    text: "What you typed is safe on this page, and nothing is done twice.",
+    end: "Check your connection, then try once more.",
+  };
+  const answer = await persist(async () => {
+    const answer = await fetched(form.action, { method: "POST", body });
+    const is_ours = answer && answer.status >= 500 && !answer.html.includes('class="message"');
+    return is_ours ? undefined : answer;
+  }, () => form, words);
+  if (form.dataset.step === "plan") sessionStorage.setItem("onward", "1");
+  if (!answer.redirected) {
+    show(answer.html);
+    document.getElementById("errors")?.focus();
+    return;
+  }
+  sessionStorage.removeItem(drawer(form));
+  if (new URL(answer.url).pathname === location.pathname) show(answer.html);
+  else location.assign(answer.url);
+}
+
+// A page that comes back out of the browser's memory is not sending any more.
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted) return;
+  for (const form of document.forms) busy(form, undefined, false);
+});
+
+/* Changing the page in place */
+
+function announce(text) {
+  const live = document.getElementById("live");
+  if (live && live.textContent !== text) live.textContent = text;
+}
+
+function show(html) {
+  const next = new DOMParser().parseFromString(html, "text/html");
+  const passwords = [...document.querySelectorAll("input[type=password], input#password")].map(({ id, value }) => [id, value]);
+  document.title = next.title;
+  const [old, fresh] = [document.querySelector("[data-swap]"), next.querySelector("[data-swap]")];
+  if (old && fresh) old.replaceWith(fresh);
+  else document.getElementById("main").replaceChildren(...next.getElementById("main").childNodes);
+  for (const [id, value] of passwords) {
+    const field = document.getElementById(id);
+    if (field && !field.value) field.value = value;
+  }
+  arrive();
+}
+
+/* Step 1: the address */
+
+let asking;
+let pause;
+
+function lookUp(name, slug) {
+  clearTimeout(pause);
+  pause = setTimeout(async () => {
+    asking?.abort();
+    asking = new AbortController();
+    const query = new URLSearchParams({ name: name.value, slug: slug.value });
+    const preview = document.getElementById("address-preview");
+    try {
+      const found = await (await fetch(`/onboarding/address?${query}`, { signal: asking.signal })).json();
+      const suffix = document.getElementById("slug-suffix").textContent;
+      if (found.slug && (name.value || slug.value)) preview.textContent = found.slug + suffix;
+      if (!slug.value) tell(slug, name.value && found.slug ? `You get ${found.slug}${suffix}` : "", "good");
+      else if (found.available) tell(slug, `${found.slug}${suffix} is free.`, "good");
+      else tell(slug, found.message);
+    } catch {
+      // A preview is not worth a complaint; the form itself will tell.
+    }
+  }, 250);
+}
+
+function basics(form) {
+  const { tenant_name: name, slug } = form.elements;
+  for (const field of [name, slug]) field.addEventListener("input", () => lookUp(name, slug));
+  if (name.value && !slug.getAttribute("aria-invalid")) lookUp(name, slug);
+  const toggle = form.querySelector("[data-toggle-password]");
+  toggle.hidden = false;
+  toggle.addEventListener("click", () => {
+    const { password } = form.elements;
+    const visible = password.type === "password";
+    password.type = visible ? "text" : "password";
+    toggle.textContent = visible ? "Hide" : "Show";
+    toggle.setAttribute("aria-pressed", String(visible));
+  });
+}
+
+/* Step 2: the colours */
+
+/** Dark or light text, whichever contrasts more with a colour (WCAG 2.2, relative luminance). */
+function textOn(color) {
+  const [r, g, b] = [1, 3, 5].map((at) => {
+    const c = parseInt(color.slice(at, at + 2), 16) / 255;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
+  const light = 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  return 1.05 / light >= light / 0.0565 ? "#ffffff" : "#111318";
+}
+
+function branding(form) {
+  const preview = document.getElementById("preview");
+  const gate = preview.querySelector("[data-preview=logo]");
+  const letter = gate.textContent;
+  const paint = () => {
+    for (const [name, property] of [["primary_color", "tenant"], ["secondary_color", "tenant-2"]]) {
+      const color = form.elements[name].value;
+      if (!/^#[0-9a-f]{6}$/i.test(color)) continue;
+      preview.style.setProperty(`--${property}`, color);
+      preview.style.setProperty(`--on-${property}`, textOn(color));
+      form.querySelector(`[data-swatch-for=${name}]`).value = color.toLowerCase();
+    }
+    const logo = form.elements.logo_url;
+    if (logo.value.startsWith("https://") && logo.validity.valid) {
+      const image = new Image();
+      image.alt = "";
+      image.onload = () => gate.replaceChildren(image);
+      image.onerror = () => gate.replaceChildren(letter);
+      image.src = logo.value;
+    } else gate.replaceChildren(letter);
+  };
+  for (const swatch of form.querySelectorAll("[data-swatch-for]")) {
+    swatch.hidden = false;
+    swatch.addEventListener("input", (event) => {
+      event.stopPropagation();
+      const field = form.elements[swatch.dataset.swatchFor];
+      field.value = swatch.value;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+  form.addEventListener("input", paint);
+  paint();
+}
+
+/* Provisioning, as it happens */
+
+const progress = () => document.querySelector("[data-progress]");
+const isOver = () => !progress() || ["complete", "failed"].includes(progress().dataset.progress);
+let watching = false;
+
+async function watch() {
+  if (watching || isOver()) return;
+  watching = true;
+  const source = new EventSource("/onboarding/progress/events");
+  let heard;
+  for (const kind of ["step", "status"]) source.addEventListener(kind, () => heard?.());
+  const words = { heading: "We cannot be reached from here", text: "The set-up goes on without this page.", end: "Check your connection, then look again." };
+  while (!isOver()) {
+    // Events say at once when to look; where none come, it is looked now and then.
+    const patience = source.readyState === EventSource.OPEN ? 5000 : 1000;
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, patience);
+      heard = () => { clearTimeout(timer); setTimeout(resolve, 50); };
+    });
+    const answer = await persist(async () => {
+      const answer = await fetched("/onboarding/progress");
+      return answer && answer.status < 500 ? answer : undefined;
+    }, () => progress().querySelector(".main"), words);
+    if (new URL(answer.url).pathname !== location.pathname) {
+      location.assign(answer.url);
+      break;
+    }
+    show(answer.html);
+  }
+  source.close();
+  watching = false;
+  if (progress()?.dataset.progress === "failed") document.getElementById("errors")?.focus();
+}
+
+/** Whoever has just come through the wizard is led on, unless they do something else. */
+function onward() {
+  const link = document.querySelector("[data-onward]");
+  if (!link || !sessionStorage.getItem("onward")) return;
+  sessionStorage.removeItem("onward");
+  const timer = setTimeout(() => location.assign(link.href), 2000);
+  for (const event of ["pointerdown", "keydown"]) addEventListener(event, () => clearTimeout(timer), { once: true });
+}
+
+/* What every fresh piece of page needs */
+
+function arrive() {
+  const at = progress();
+  if (at) {
+    announce(at.dataset.news);
+    onward();
+    watch();
+  }
+  for (const form of document.querySelectorAll("form[data-step]")) {
+    if (!document.getElementById("errors")) restore(form);
+    if (form.dataset.step === "basics") basics(form);
+    if (form.dataset.step === "branding") branding(form);
+  }
+}
+
+arrive();
