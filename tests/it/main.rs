@@ -19,6 +19,7 @@ mod mail;
 mod migrations;
 mod outage;
 mod outbox;
+mod pages;
 mod process;
 mod provisioning;
 mod races;

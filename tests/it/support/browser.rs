@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode, header};
 use super::Product;
 
 /// One browser, with its cookies and the page that it shows.
+#[derive(Clone)]
 pub struct Browser<'a> {
     product: &'a Product,
     client: reqwest::Client,

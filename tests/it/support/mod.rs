@@ -8,7 +8,7 @@ mod logs;
 mod product;
 mod walk;
 
-pub use browser::Browser;
+pub use browser::{Browser, FormOn};
 pub use census::grown;
 pub use database::{Database, Kind, WRITTEN_BY_SIGNUP, eventually};
 pub use fake::{Fake, Gate, PATIENCE, Reply, Seen};

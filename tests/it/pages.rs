@@ -1,0 +1,320 @@
+//! The wizard in a browser without JavaScript: by forms alone, on both databases.
+
+use serde_json::json;
+use tenantry::serve::Roles;
+
+use crate::support::{ADMIN_TOKEN, Browser, Database, MAKE_URL, Product, Settings, healthy};
+
+const TENANTS: &str = "select count(*) as n from tenants";
+const HTTP: Roles = Roles { http: true, worker: false };
+
+/// Types step 1 and sends it.
+async fn begin(browser: &mut Browser<'_>, name: &str, plan: &str) {
+    browser.go(&format!("/onboarding?plan={plan}")).await;
+    let email = format!("{}@example.com", name.to_lowercase());
+    let form = browser.form("/onboarding").fill("email", &email).fill("password", "correct-horse-battery");
+    browser.send(&form.fill("tenant_name", name).fill("name", "Ada Lovelace")).await;
+}
+
+#[track_caller]
+fn is_at(browser: &Browser<'_>, path: &str, status: u16) {
+    assert_eq!((browser.path.as_str(), browser.status.as_u16()), (path, status), "{}", browser.html);
+}
+
+#[track_caller]
+fn shows(browser: &Browser<'_>, text: &str) {
+    assert!(browser.html.contains(text), "{text:?} at {}:\n{}", browser.path, browser.html);
+}
+
+on_both! {
+    async fn each_plan_comes_to_its_dashboard(database: Database) {
+        let product = Product::start(database).await;
+        for (name, plan, trial) in [("Acme", "starter", true), ("Pear", "pro", true), ("Free", "free", false)] {
+            let mut browser = Browser::new(&product);
+            begin(&mut browser, name, plan).await;
+            is_at(&browser, "/onboarding/branding", 200);
+            browser.send(&browser.form("/onboarding/branding").fill("primary_color", "#5b2a86")).await;
+            is_at(&browser, "/onboarding/plan", 200);
+            let (action, field, value) = match plan {
+                "starter" => ("/onboarding/plan/make", "webhook_url", MAKE_URL),
+                "pro" => ("/onboarding/plan/confirm", "webhook_url", ""),
+                _ => ("/onboarding/plan/finish", "none", ""),
+            };
+            browser.send(&browser.form(action).fill(field, value)).await;
+            is_at(&browser, "/onboarding/progress", 200);
+            let token = browser.cookie("tenantry_signup").expect("a token").to_owned();
+            let stand = product.get_as(&token, "/public/signup").await.expect(200);
+            product.provisioned(&token, stand["tenant"]["id"].as_str().unwrap()).await;
+            browser.go("/onboarding/progress").await;
+            shows(&browser, &format!("<h1>{name} is open</h1>"));
+            browser.go("/dashboard").await;
+            is_at(&browser, "/dashboard", 200);
+            shows(&browser, "Hello, Ada");
+            assert_eq!(browser.html.contains("14 of 14 days left"), trial, "{}", browser.html);
+            let slug = name.to_lowercase();
+            let front = product.get(&format!("/public/storefronts/{slug}")).await.expect(200);
+            assert_eq!(front["tenant"]["branding"]["primary_color"], "#5b2a86");
+        }
+        healthy(&product).await;
+    }
+}
+
+on_both! {
+    async fn a_form_that_is_not_from_our_page_does_nothing(database: Database) {
+        let product = Product::start(database).await;
+        let mut browser = Browser::new(&product);
+        browser.go("/onboarding").await;
+        let form = browser.form("/onboarding").fill("email", "ada@example.com").fill("tenant_name", "Acme");
+        let form = form.fill("password", "correct-horse-battery");
+        let mut stranger = Browser::new(&product);
+        stranger.go("/onboarding").await;
+        for (csrf, headers) in [
+            (String::new(), vec![("sec-fetch-site", "same-origin")]),
+            ("bm90IGEgdG9rZW4".to_owned(), vec![]),
+            (stranger.form("/onboarding").fields[0].1.clone(), vec![]),
+            (form.fields[0].1.clone(), vec![("sec-fetch-site", "cross-site")]),
+            (form.fields[0].1.clone(), vec![("sec-fetch-site", "same-site")]),
+            (form.fields[0].1.clone(), vec![("origin", "https://evil.example")]),
+        ] {
+            browser.send_with(&form.clone().fill("csrf", &csrf), &headers).await;
+            is_at(&browser, "/onboarding", 403);
+        }
+        browser.set_cookie("tenantry_csrf", None);
+        browser.send(&form).await;
+        is_at(&browser, "/onboarding", 403);
+        assert_eq!(product.database.count(TENANTS).await, 0);
+    }
+}
+
+on_both! {
+    async fn a_form_that_is_sent_twice_does_its_work_once(database: Database) {
+        let product = Product::start(database).await;
+        let mut browser = Browser::new(&product);
+        browser.go("/onboarding").await;
+        let form = browser.form("/onboarding").fill("email", "ada@example.com").fill("tenant_name", "Acme");
+        let form = form.fill("password", "correct-horse-battery");
+        let mut others: Vec<_> = (0..6).map(|_| browser.clone()).collect();
+        futures_util::future::join_all(others.iter_mut().map(|other| other.send(&form))).await;
+        for other in &others {
+            is_at(other, "/onboarding/branding", 200);
+        }
+        assert_eq!(product.database.count(TENANTS).await, 1);
+        // Filled in differently, the same form is another request, and is told what it is told.
+        browser.send(&form.fill("tenant_name", "Other").fill("email", "eve@example.com").fill("slug", "acme")).await;
+        is_at(&browser, "/onboarding", 409);
+    }
+}
+
+on_both! {
+    async fn what_was_typed_is_shown_again_with_what_is_wrong(database: Database) {
+        let product = Product::start(database).await;
+        product.sign_up("Acme", "free").await;
+        let mut browser = Browser::new(&product);
+        browser.go("/onboarding?plan=growth").await;
+        let typed = |form: crate::support::FormOn| {
+            form.fill("email", "ada@example").fill("password", "short").fill("tenant_name", "<Acme> & Söhne").fill("name", "Ada")
+        };
+        browser.send(&typed(browser.form("/onboarding"))).await;
+        is_at(&browser, "/onboarding", 422);
+        shows(&browser, "2 things need another look");
+        shows(&browser, "<title>Error: ");
+        let again = browser.form("/onboarding");
+        for (field, value) in [("email", "ada@example"), ("tenant_name", "<Acme> & Söhne"), ("name", "Ada"), ("plan", "growth"), ("password", "")] {
+            assert!(again.fields.contains(&(field.into(), value.into())), "{field} in {again:?}");
+        }
+
+        let again = again.fill("email", "ada@example.com").fill("password", "correct-horse-battery").fill("slug", "acme");
+        browser.send(&again).await;
+        is_at(&browser, "/onboarding", 409);
+        shows(&browser, "That address is taken");
+        shows(&browser, "value=\"acme-2\"");
+        let chosen = browser.form("/onboarding").fill("password", "correct-horse-battery").fill("use_slug", "acme-2");
+        browser.send(&chosen).await;
+        is_at(&browser, "/onboarding/branding", 200);
+
+        browser.send(&browser.form("/onboarding/branding").fill("primary_color", "red").fill("logo_url", "http://x")).await;
+        is_at(&browser, "/onboarding/branding", 422);
+        assert!(browser.form("/onboarding/branding").fields.contains(&("primary_color".into(), "red".into())));
+        browser.send(&browser.form("/onboarding/branding").fill("skip", "1")).await;
+        is_at(&browser, "/onboarding/plan", 200);
+        browser.send(&browser.form("/onboarding/plan/make").fill("webhook_url", "https://evil.example/x")).await;
+        is_at(&browser, "/onboarding/plan/make", 422);
+        shows(&browser, "We cannot use that webhook");
+
+        let mut other = Browser::new(&product);
+        other.go("/onboarding").await;
+        let taken = other.form("/onboarding").fill("email", "ADA@example.com").fill("password", "another-password");
+        other.send(&taken.fill("tenant_name", "Other")).await;
+        is_at(&other, "/onboarding", 409);
+        shows(&other, "We know this email address");
+    }
+}
+
+on_both! {
+    async fn a_page_that_comes_too_early_or_too_late_leads_to_the_step_to_do(database: Database) {
+        let product = Product::start_as(database, Settings::default(), HTTP).await;
+        let mut browser = Browser::new(&product);
+        for early in ["/onboarding/branding", "/onboarding/plan", "/onboarding/progress"] {
+            browser.go(early).await;
+            is_at(&browser, "/onboarding", 200);
+        }
+        begin(&mut browser, "Acme", "starter").await;
+        for elsewhere in ["/onboarding", "/onboarding/plan", "/onboarding/progress", "/dashboard"] {
+            browser.go(elsewhere).await;
+            is_at(&browser, "/onboarding/branding", 200);
+        }
+        browser.send(&browser.form("/onboarding/branding").fill("primary_color", "#112233")).await;
+        // Back to what was done, which can be changed still.
+        browser.go("/onboarding/branding").await;
+        assert!(browser.form("/onboarding/branding").fields.contains(&("primary_color".into(), "#112233".into())));
+        browser.go("/onboarding/plan?plan=pro").await;
+        browser.send(&browser.form("/onboarding/plan/confirm")).await;
+        is_at(&browser, "/onboarding/progress", 200);
+        assert_eq!(product.database.count("select count(*) as n from provision_runs where plan = 'pro'").await, 1);
+        for late in ["/onboarding", "/onboarding/branding", "/onboarding/plan", "/dashboard"] {
+            browser.go(late).await;
+            is_at(&browser, "/onboarding/progress", 200);
+        }
+        shows(&browser, "Setting up Acme");
+        // Without the token's cookie the session is enough; without both it is somebody else.
+        browser.set_cookie("tenantry_signup", None);
+        browser.go("/onboarding/progress").await;
+        is_at(&browser, "/onboarding/progress", 200);
+        browser.send(&browser.form("/onboarding/start-over")).await;
+        is_at(&browser, "/onboarding", 200);
+        browser.set_cookie("tenantry_session", Some("bm90IGEgc2Vzc2lvbg"));
+        browser.go("/dashboard").await;
+        is_at(&browser, "/signin", 200);
+    }
+}
+
+on_both! {
+    async fn an_expired_token_keeps_what_was_typed(database: Database) {
+        let settings = Settings::default().with("TENANTRY_SIGNUP__TOKEN_TTL", "1h");
+        let product = Product::start_with(database, settings).await;
+        let mut browser = Browser::new(&product);
+        begin(&mut browser, "Acme", "growth").await;
+        product.advance(3601).await;
+        browser.go("/onboarding/branding").await;
+        is_at(&browser, "/onboarding", 200);
+        shows(&browser, "Your sign-up expired, but your details are kept");
+        let form = browser.form("/onboarding");
+        for (field, value) in [("email", "acme@example.com"), ("tenant_name", "Acme"), ("slug", "acme"), ("name", "Ada Lovelace"), ("plan", "growth")] {
+            assert!(form.fields.contains(&(field.into(), value.into())), "{field} in {form:?}");
+        }
+        browser.send(&form.fill("password", "correct-horse-battery")).await;
+        is_at(&browser, "/onboarding/branding", 200);
+        assert_eq!(product.database.count(TENANTS).await, 1);
+        // A token of another installation, or none at all, is nobody's.
+        browser.set_cookie("tenantry_session", None);
+        browser.set_cookie("tenantry_signup", Some("eyJhbGciOiJub25lIn0.e30."));
+        browser.go("/onboarding/branding").await;
+        is_at(&browser, "/onboarding", 200);
+        assert!(!browser.html.contains("acme@example.com"));
+    }
+}
+
+on_both! {
+    async fn closed_doors_say_so_and_a_wizard_under_way_goes_on(database: Database) {
+        let product = Product::start(database).await;
+        let (mut browser, mut late) = (Browser::new(&product), Browser::new(&product));
+        begin(&mut browser, "Acme", "free").await;
+        late.go("/onboarding").await;
+        let form = late.form("/onboarding").fill("email", "eve@example.com").fill("tenant_name", "Late");
+        let off = product.request(reqwest::Method::PUT, "/api/v1/admin/feature-flags/signup_enabled");
+        off.bearer_auth(ADMIN_TOKEN).json(&json!({"enabled": false})).send().await.unwrap();
+        late.send(&form.fill("password", "correct-horse-battery")).await;
+        is_at(&late, "/onboarding", 503);
+        shows(&late, "Sign-ups are closed for the moment");
+        assert!(late.headers.contains_key("retry-after"));
+        late.go("/onboarding").await;
+        is_at(&late, "/onboarding", 503);
+        browser.send(&browser.form("/onboarding/branding")).await;
+        is_at(&browser, "/onboarding/plan", 200);
+        let database = product.stop().await;
+
+        let product = Product::start_with(database, Settings::default().with("TENANTRY_SIGNUP__SELF_SERVE_ENABLED", "false")).await;
+        let mut stranger = Browser::new(&product);
+        stranger.go("/onboarding").await;
+        is_at(&stranger, "/onboarding", 503);
+        shows(&stranger, "by invitation");
+        assert_eq!(product.database.count(TENANTS).await, 1);
+    }
+}
+
+on_both! {
+    async fn a_failed_run_is_told_and_tried_again(database: Database) {
+        let product = Product::start_as(database, Settings::default(), HTTP).await;
+        let mut browser = Browser::new(&product);
+        begin(&mut browser, "Acme", "starter").await;
+        browser.send(&browser.form("/onboarding/branding")).await;
+        browser.send(&browser.form("/onboarding/plan/make").fill("webhook_url", MAKE_URL)).await;
+        product.database.execute(
+            "update provision_runs set status = 'failed', reason = 'The webhook answered 404', due_at = null, finished_at = queued_at; \
+             update provision_steps set status = 'failed' where name = 'validate_webhook'; \
+             update tenants set provision_state = 'failed', provision_reason = 'The webhook answered 404'",
+        ).await;
+        browser.go("/onboarding/progress").await;
+        shows(&browser, "The webhook answered 404");
+        shows(&browser, "Your webhook did not answer as it should");
+        browser.send(&browser.form("/onboarding/plan/make").fill("webhook_url", "ftp://x")).await;
+        is_at(&browser, "/onboarding/plan/make", 422);
+        assert!(browser.form("/onboarding/plan/make").fields.contains(&("webhook_url".into(), "ftp://x".into())));
+        let retry = browser.form("/onboarding/progress/retry");
+        browser.send(&retry).await;
+        is_at(&browser, "/onboarding/progress", 200);
+        shows(&browser, "Setting up Acme");
+        browser.send(&retry).await;
+        is_at(&browser, "/onboarding/progress", 200);
+        assert_eq!(product.database.count("select count(*) as n from audit_events where action = 'tenant.provision_retried'").await, 1);
+    }
+}
+
+on_both! {
+    async fn the_address_is_previewed(database: Database) {
+        let product = Product::start(database).await;
+        product.sign_up("Acme", "free").await;
+        for (query, slug, available) in [
+            ("name=Pear%20%26%20Co", json!("pear-co"), true),
+            ("name=Acme", json!("acme-2"), true),
+            ("name=Acme&slug=acme", json!("acme"), false),
+            ("name=Acme&slug=pear", json!("pear"), true),
+            ("slug=admin", json!(null), false),
+            ("slug=A%20b", json!(null), false),
+        ] {
+            let preview = product.get(&format!("/onboarding/address?{query}")).await.expect(200);
+            assert_eq!((&preview["slug"], &preview["available"]), (&slug, &json!(available)), "{query}: {preview}");
+        }
+    }
+}
+
+on_both! {
+    async fn who_comes_with_a_browser_gets_problems_as_pages(database: Database) {
+        let product = Product::start(database).await;
+        let mut browser = Browser::new(&product);
+        browser.go("/nowhere").await;
+        is_at(&browser, "/nowhere", 404);
+        assert!(browser.headers["content-type"].to_str().unwrap().starts_with("text/html"));
+        shows(&browser, "There is nothing at this address");
+        shows(&browser, browser.headers["x-request-id"].to_str().unwrap());
+        product.get("/nowhere").await.expect_problem(404, "NOT_FOUND");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_https_cookies_are_bound_to_the_host() {
+    let database = Database::create(crate::support::Kind::Sqlite).await;
+    let settings = Settings::default().with("TENANTRY_PUBLIC_URL", "https://app.example.com");
+    let product = Product::start_with(database, settings).await;
+    let mut browser = Browser::new(&product);
+    begin(&mut browser, "Acme", "free").await;
+    is_at(&browser, "/onboarding/branding", 200);
+    for name in ["__Host-tenantry_csrf", "__Host-tenantry_signup", "__Host-tenantry_session"] {
+        assert!(browser.cookie(name).is_some(), "{name}");
+    }
+    let page = product.get("/onboarding").await;
+    let cookie = page.headers["set-cookie"].to_str().unwrap();
+    for attribute in ["; Path=/", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
+        assert!(cookie.contains(attribute) && !cookie.contains("Domain"), "{cookie}");
+    }
+}
