@@ -188,6 +188,15 @@ on_both! {
     }
 }
 
+/// Another sign-up in a browser that has had one.
+async fn begin_elsewhere(product: &Product, browser: &mut Browser<'_>) {
+    for cookie in ["tenantry_signup", "tenantry_session"] {
+        browser.set_cookie(cookie, None);
+    }
+    begin(browser, "Brief", "free").await;
+    assert_eq!(product.database.count(TENANTS).await, 2);
+}
+
 on_both! {
     async fn an_expired_token_keeps_what_was_typed(database: Database) {
         let settings = Settings::default().with("TENANTRY_SIGNUP__TOKEN_TTL", "1h");
@@ -205,6 +214,21 @@ on_both! {
         browser.send(&form.fill("password", "correct-horse-battery")).await;
         is_at(&browser, "/onboarding/branding", 200);
         assert_eq!(product.database.count(TENANTS).await, 1);
+        // Removed by the janitor, it is said to be gone; finished, an old token is of no account.
+        let mut late = browser.clone();
+        browser.send(&browser.form("/onboarding/branding")).await;
+        browser.send(&browser.form("/onboarding/plan/finish")).await;
+        let token = browser.cookie("tenantry_signup").expect("a token").to_owned();
+        let stand = product.get_as(&token, "/public/signup").await.expect(200);
+        product.provisioned(&token, stand["tenant"]["id"].as_str().unwrap()).await;
+        product.advance(3601).await;
+        browser.go("/onboarding").await;
+        is_at(&browser, "/dashboard", 200);
+        begin_elsewhere(&product, &mut late).await;
+        product.database.execute("delete from tenants where slug = 'brief'").await;
+        late.go("/onboarding/branding").await;
+        is_at(&late, "/onboarding", 200);
+        shows(&late, "Your last sign-up was not finished in time");
         // A token of another installation, or none at all, is nobody's.
         browser.set_cookie("tenantry_session", None);
         browser.set_cookie("tenantry_signup", Some("eyJhbGciOiJub25lIn0.e30."));

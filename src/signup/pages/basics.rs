@@ -14,13 +14,13 @@ use super::{COOKIE, COOKIE_LIFE, Refused, Standing, closed, page_of, stand};
 use crate::{
     app::App,
     http::{Form, Problem, RequestId, Visit, go_to},
-    identity::{Client, browser, signup_token::SignupClaims, users},
+    identity::{Client, browser, users},
     plans::{self, PlanView},
     signup::{
         api::{self, Start, Started},
         start,
     },
-    tenants,
+    tenants::TenantRow,
 };
 
 /// The plan that a link chose.
@@ -39,12 +39,20 @@ struct Typed {
     plan: String,
 }
 
+/// What became of the sign-up that this browser had begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Expired,
+    Removed,
+}
+
 #[derive(Template)]
 #[template(path = "signup/pages/basics.html")]
 struct Page<'a> {
     typed: Typed,
     refused: Refused,
-    has_expired: bool,
+    before: Before,
     min_password: usize,
     base_domain: &'a str,
     plans: Vec<PlanView>,
@@ -63,14 +71,14 @@ async fn render(
     visit: &Visit,
     typed: Typed,
     refused: Refused,
-    has_expired: bool,
+    before: Before,
 ) -> Result<Response, Problem> {
     let mut plans = plans::all(app.db.read(), false).await?;
     plans.retain(|plan| !plan.contact_sales);
     let status = if refused.is_some() { refused.status } else { StatusCode::OK };
     let min_password = app.config.password.min_length;
     let base_domain = &app.config.base_domain;
-    visit.show(status, &Page { typed, refused, has_expired, min_password, base_domain, plans, visit })
+    visit.show(status, &Page { typed, refused, before, min_password, base_domain, plans, visit })
 }
 
 /// The first step, or the one that a wizard under way has come to.
@@ -80,11 +88,12 @@ pub(super) async fn page(
     headers: HeaderMap,
     visit: Visit,
 ) -> Result<Response, Problem> {
-    let mut typed = match stand(&app, &headers).await? {
+    let (mut typed, before) = match stand(&app, &headers).await? {
         Standing::At(wizard) => return Ok(go_to(wizard.next_page(), [])),
         Standing::Nobody if browser::user(&app, &headers).await?.is_some() => return Ok(go_to("/dashboard", [])),
-        Standing::Nobody => None,
-        Standing::Expired(claims) => Some(kept(&app, &claims).await?),
+        Standing::Nobody => (Typed::default(), Before::Nothing),
+        Standing::Removed => (Typed::default(), Before::Removed),
+        Standing::Expired(tenant) => (kept(&app, *tenant).await?, Before::Expired),
     };
     let open = match start::doors_open(&app) {
         Ok(()) => start::kill_switch(&app).await,
@@ -94,23 +103,17 @@ pub(super) async fn page(
         let shut = Problem::from(shut);
         return closed(&shut).unwrap_or(Err(shut));
     }
-    let has_expired = typed.is_some();
-    let typed = typed.get_or_insert_default();
     if let Some(plan) = wanted.plan {
         typed.plan = plan;
     } else if typed.plan.is_empty() {
         typed.plan = "starter".into();
     }
-    render(&app, &visit, typed.clone(), Refused::default(), has_expired).await
+    render(&app, &visit, typed, Refused::default(), before).await
 }
 
-/// What somebody had typed whose token has expired since; nothing where the janitor has removed it.
-async fn kept(app: &App, claims: &SignupClaims) -> Result<Typed, Problem> {
-    let db = app.db.read();
-    let Some(tenant) = tenants::by_id(db, claims.tid).await?.filter(|tenant| tenant.owner_id == claims.sub) else {
-        return Ok(Typed::default());
-    };
-    let owner = users::by_id(db, claims.sub).await?;
+/// What somebody had typed whose token has expired since.
+async fn kept(app: &App, tenant: TenantRow) -> Result<Typed, Problem> {
+    let owner = users::by_id(app.db.read(), tenant.owner_id).await?;
     Ok(Typed {
         email: owner.email,
         tenant_name: tenant.name,
@@ -177,7 +180,7 @@ pub(super) async fn submit(
         name: sent.name,
         plan: body.plan.unwrap_or_default(),
     };
-    render(&app, &visit, typed, refused, false).await
+    render(&app, &visit, typed, refused, Before::Nothing).await
 }
 
 /// Nothing but the button.

@@ -29,10 +29,10 @@ use crate::{
     http::{Problem, go_to, show},
     identity::{
         SignupReader, browser,
-        signup_token::{COOKIE, COOKIE_LIFE, SignupClaims},
+        signup_token::{COOKIE, COOKIE_LIFE},
     },
     provisioning::{self, Status},
-    tenants::{Role, TenantRow},
+    tenants::{self, Role, TenantRow},
 };
 
 /// This slice's pages.
@@ -63,8 +63,10 @@ pub(super) struct Wizard {
 enum Standing {
     /// Nobody is signing up here.
     Nobody,
-    /// The token's time is over.
-    Expired(Box<SignupClaims>),
+    /// The token's time is over; whose sign-up it is.
+    Expired(Box<TenantRow>),
+    /// The janitor has removed what was not finished.
+    Removed,
     /// Somebody is.
     At(Box<Wizard>),
 }
@@ -87,7 +89,7 @@ impl Wizard {
         Ok(match stand(app, headers).await? {
             Standing::At(wizard) if steps.contains(&wizard.next) => Ok(*wizard),
             Standing::At(wizard) => Err(go_to(wizard.next_page(), [])),
-            Standing::Nobody | Standing::Expired(_) => Err(go_to("/onboarding", [])),
+            Standing::Nobody | Standing::Removed | Standing::Expired(_) => Err(go_to("/onboarding", [])),
         })
     }
 }
@@ -107,13 +109,18 @@ async fn stand(app: &App, headers: &HeaderMap) -> Result<Standing, Problem> {
     if let Some(token) = COOKIE.read(&app.config, headers).map(SecretString::from) {
         match SignupReader::of(app, Some(&token)).await {
             Ok(token) => return Ok(Standing::At(Box::new(Wizard::of(app, token).await?))),
-            Err(refused) if refused.code == "TOKEN_EXPIRED" => {
-                let claims = SignupReader::expired(app, &token).await;
-                return Ok(claims.map_or(Standing::Nobody, |claims| Standing::Expired(Box::new(claims))));
+            Err(refused) if refused.status != StatusCode::UNAUTHORIZED => return Err(refused),
+            Err(_) => {}
+        }
+        if let Some(claims) = SignupReader::expired(app, &token).await {
+            match tenants::by_id(app.db.read(), claims.tid).await? {
+                None => return Ok(Standing::Removed),
+                Some(tenant) if tenant.provisioned_at.is_none() && tenant.owner_id == claims.sub => {
+                    return Ok(Standing::Expired(Box::new(tenant)));
+                }
+                // The sign-up has long been finished.
+                Some(_) => {}
             }
-            // Provisioned longer ago than a day, removed, or of another installation.
-            Err(refused) if refused.code == "TOKEN_INVALID" => {}
-            Err(refused) => return Err(refused),
         }
     }
     let Some(user) = browser::user(app, headers).await?.filter(|user| user.role == Role::Owner) else {
