@@ -98,9 +98,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Form<T> {
         from_our_page(request.headers(), request.uri())?;
         let secret = COOKIE.read(&app.config, request.headers()).map(str::to_owned);
         let route = format!("{} {}", request.method(), request.uri().path());
-        let RawForm(sent) = RawForm::from_request(request, app).await.map_err(|rejection| {
-            Problem::new(rejection.status(), "MALFORMED_REQUEST", "The form could not be read.")
-        })?;
+        let RawForm(sent) =
+            RawForm::from_request(request, app).await.map_err(|rejection| unreadable(rejection.status()))?;
         let fields: Fields<T> = serde_urlencoded::from_bytes(&sent)
             .map_err(|error| Problem::malformed(format!("The form could not be read: {error}.")))?;
         let proof = fields.csrf.and_then(|csrf| BASE64_URL_SAFE_NO_PAD.decode(csrf).ok()).unwrap_or_default();
@@ -112,6 +111,19 @@ impl<T: DeserializeOwned> FromRequest<App> for Form<T> {
             return Err(Problem::invalid(vec![FieldError::new("form", "INVALID_CHARACTER", message)]));
         }
         Ok(Self { body: fields.body, key: IdempotencyKey::of_form(fields.key, route, &sent) })
+    }
+}
+
+fn unreadable(status: StatusCode) -> Problem {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "PAYLOAD_TOO_LARGE", "The form is larger than this server reads.")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            let detail = "Send the form as application/x-www-form-urlencoded.";
+            Problem::new(status, "UNSUPPORTED_MEDIA_TYPE", detail)
+        }
+        _ => Problem::malformed("The form could not be read."),
     }
 }
 

@@ -87,6 +87,24 @@ on_both! {
 }
 
 on_both! {
+    async fn a_form_that_cannot_be_read_is_said_to_be_so(database: Database) {
+        let product = Product::start(database).await;
+        let mut browser = Browser::new(&product);
+        browser.go("/onboarding").await;
+        let form = browser.form("/onboarding").fill("email", "ada@example.com").fill("password", "correct-horse-battery");
+        browser.send(&form.clone().fill("tenant_name", "A\0b")).await;
+        is_at(&browser, "/onboarding", 422);
+        browser.send(&form.clone().fill("tenant_name", &"a".repeat(2_000_000))).await;
+        is_at(&browser, "/onboarding", 413);
+        product.post("/onboarding", &json!({})).await.expect_problem(415, "UNSUPPORTED_MEDIA_TYPE");
+        browser.send(&form.fill("tenant_name", &"a".repeat(101))).await;
+        is_at(&browser, "/onboarding", 422);
+        shows(&browser, "At most 100 characters, please.");
+        assert_eq!(product.database.count(TENANTS).await, 0);
+    }
+}
+
+on_both! {
     async fn a_form_that_is_sent_twice_does_its_work_once(database: Database) {
         let product = Product::start(database).await;
         let mut browser = Browser::new(&product);

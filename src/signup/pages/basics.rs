@@ -66,13 +66,7 @@ impl Page<'_> {
     }
 }
 
-async fn render(
-    app: &App,
-    visit: &Visit,
-    typed: Typed,
-    refused: Refused,
-    before: Before,
-) -> Result<Response, Problem> {
+async fn render(app: &App, visit: &Visit, typed: Typed, refused: Refused, before: Before) -> Result<Response, Problem> {
     let mut plans = plans::all(app.db.read(), false).await?;
     plans.retain(|plan| !plan.contact_sales);
     let status = if refused.is_some() { refused.status } else { StatusCode::OK };
