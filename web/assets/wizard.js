@@ -75,28 +75,27 @@ function restore(form) {
 /* Waiting, in view */
 
 /** Shows why nothing happens and counts down; ends early at a press of the button, or when the network is back. */
-function wait(place, seconds, words) {
-  const notice = document.createElement("div");
-  notice.id = "connection";
-  notice.className = "notice warn";
-  notice.setAttribute("role", "status");
-  const heading = document.createElement("h2");
-  heading.textContent = words.heading;
-  const text = document.createElement("p");
-  const actions = document.createElement("p");
-  actions.className = "actions";
-  const button = document.createElement("button");
-  button.className = "button quiet";
-  button.type = "button";
+function wait(put, seconds, words) {
+  const element = (name, properties) => Object.assign(document.createElement(name), properties);
+  const notice = element("div", { id: "connection", className: "notice warn", role: "status" });
+  const button = element("button", { className: "button quiet", type: "button", textContent: seconds ? "Try now" : "Retry" });
   button.dataset.retryNow = "";
-  button.textContent = seconds ? "Try now" : "Retry";
+  // Not read out at every second.
+  const countdown = element("p", { className: "number", ariaHidden: "true" });
+  const actions = element("p", { className: "actions" });
   actions.append(button);
-  notice.append(heading, text, actions);
+  notice.append(
+    element("h2", { textContent: words.heading }),
+    element("p", { textContent: `${words.text} ${seconds ? "We try again by ourselves." : words.end}` }),
+    countdown,
+    actions,
+  );
   document.getElementById("connection")?.remove();
-  place.prepend(notice);
+  put(notice);
+  notice.scrollIntoView({ block: "nearest" });
   return new Promise((resolve) => {
     let left = seconds;
-    const show = () => { text.textContent = seconds ? `${words.text} We try again in ${left} s.` : `${words.text} ${words.end}`; };
+    const show = () => { countdown.textContent = seconds ? `In ${left} s` : ""; };
     const done = () => {
       clearInterval(timer);
       removeEventListener("online", done);
@@ -112,12 +111,12 @@ function wait(place, seconds, words) {
 }
 
 /** Repeats what may fail until it does not: with growing pauses first, then at a press of the button. */
-async function persist(attempt, place, words) {
+async function persist(attempt, put, words) {
   for (let failed = 0; ; failed += 1) {
     const done = await attempt();
     if (done) return done;
     const heading = navigator.onLine ? words.heading : "You seem to be offline";
-    await wait(place(), PAUSES[failed] ?? 0, { ...words, heading });
+    await wait(put, PAUSES[failed] ?? 0, { ...words, heading });
     if (failed >= PAUSES.length) failed = -1;
   }
 }
@@ -160,16 +159,16 @@ async function deliver(form, submitter) {
   };
   const answer = await persist(async () => {
     const answer = await fetched(form.action, { method: "POST", body });
-    const is_ours = answer && answer.status >= 500 && !answer.html.includes('class="message"');
-    return is_ours ? undefined : answer;
-  }, () => form, words);
-  if (form.dataset.step === "plan") sessionStorage.setItem("onward", "1");
+    const isOurFault = answer && answer.status >= 500 && !answer.html.includes("data-closed");
+    return isOurFault ? undefined : answer;
+  }, (notice) => (form.querySelector(".actions") ?? form.querySelector("button")).before(notice), words);
   if (!answer.redirected) {
     show(answer.html);
     document.getElementById("errors")?.focus();
     return;
   }
   sessionStorage.removeItem(drawer(form));
+  if (answer.url.endsWith("/onboarding/progress")) sessionStorage.setItem("onward", "1");
   if (new URL(answer.url).pathname === location.pathname) show(answer.html);
   else location.assign(answer.url);
 }
@@ -310,7 +309,7 @@ async function watch() {
     const answer = await persist(async () => {
       const answer = await fetched("/onboarding/progress");
       return answer && answer.status < 500 ? answer : undefined;
-    }, () => progress().querySelector(".main"), words);
+    }, (notice) => progress().querySelector(".main").prepend(notice), words);
     if (new URL(answer.url).pathname !== location.pathname) {
       location.assign(answer.url);
       break;
