@@ -129,4 +129,5 @@ fn pages() -> Router<App> {
         .merge(identity::pages::routes())
         .merge(signup::pages::routes())
         .merge(dashboard::routes())
+        .merge(leads::pages::routes())
 }

@@ -15,6 +15,7 @@ mod openapi;
 mod paging;
 mod problem;
 mod problem_page;
+mod refused;
 
 pub use accept::accept;
 pub use cookies::Cookie;
@@ -25,6 +26,7 @@ pub use idempotency::{IdempotencyKey, NotKept, Once, Posted, Reply};
 pub use openapi::{base, document, documentation};
 pub use paging::{Listing, Page, PageQuery};
 pub use problem::{FieldError, Problem, ProblemBody, chain, line};
+pub use refused::Refused;
 
 use axum::http::{HeaderMap, Uri, header};
 
