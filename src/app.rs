@@ -130,4 +130,5 @@ fn pages() -> Router<App> {
         .merge(signup::pages::routes())
         .merge(dashboard::routes())
         .merge(leads::pages::routes())
+        .merge(admin::pages::routes())
 }

@@ -65,11 +65,22 @@ async fn set_flag(
     Path(name): Path<String>,
     http::Json(body): http::Json<SetFlag>,
 ) -> Result<Json<Flag>, Problem> {
+    switch(&app, admin, request_id, &name, body.enabled).await.map(Json)
+}
+
+/// What the JSON edge and the page do alike.
+pub(super) async fn switch(
+    app: &App,
+    admin: PlatformAdmin,
+    RequestId(request_id): RequestId,
+    name: &str,
+    enabled: bool,
+) -> Result<Flag, Problem> {
     let now = app.clock.now();
     let tx = app.db.begin().await?;
-    let flag = flags::set(&tx, &now, &name, body.enabled).await?.ok_or_else(Problem::not_found)?;
+    let flag = flags::set(&tx, &now, name, enabled).await?.ok_or_else(Problem::not_found)?;
     let mut batch = Batch::default();
-    let detail = json!({"flag": name, "enabled": body.enabled});
+    let detail = json!({"flag": name, "enabled": enabled});
     audit::append(
         &mut batch,
         &now,
@@ -77,12 +88,12 @@ async fn set_flag(
             actor: admin.actor(),
             tenant_id: None,
             action: "flag.changed",
-            request_id: Some(request_id.0),
+            request_id: Some(request_id),
             detail,
         },
     );
     batch.send(&tx).await.map_err(|refused| Problem::database(&refused.source))?;
     tx.commit().await?;
-    tracing::info!(feature = "admin", flag = name, enabled = body.enabled, "Flag changed");
-    Ok(Json(flag))
+    tracing::info!(feature = "admin", flag = name, enabled, "Flag changed");
+    Ok(flag)
 }

@@ -1,6 +1,7 @@
-//! The admin API of the platform's own people: tenants, onboarding, plans, flags and the kill switch.
+//! What the platform's own people do, by API and at the console: tenants, onboarding, plans, flags and the kill switch.
 
 mod api;
+pub mod pages;
 mod tenants;
 
 pub use api::routes;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    http::{Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId},
+    http::{IdempotencyKey, Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId},
     identity::PlatformAdmin,
     provisioning::{self, Queued, RunStatus},
     signup::{Error, api::UserView, committed, onboard::Onboarding, start::means},
@@ -77,7 +77,7 @@ async fn list(
     Query(asked): Query<Wanted>,
 ) -> Result<Json<Listing<AdminTenant>>, Problem> {
     let page = PageQuery { limit: asked.limit, cursor: asked.cursor }.page()?;
-    let rows = tenants::list(app.db.read(), page, asked.search.as_deref()).await?;
+    let rows = tenants::list(app.db.read(), page, asked.search.as_deref(), None).await?;
     Ok(Json(Listing::of(rows.into_iter().map(AdminTenant::from).collect(), page, |row| row.tenant.id)))
 }
 
@@ -101,22 +101,22 @@ async fn read(State(app): State<App>, _: PlatformAdmin, Path(id): Path<Uuid>) ->
 /// Somebody to make a tenant for.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Onboard {
+pub(super) struct Onboard {
     /// The owner's address.
     #[schema(example = "grace@example.com", max_length = 254)]
-    email: String,
+    pub email: String,
     /// The tenant's name.
     #[schema(example = "Hopper Ltd", min_length = 1, max_length = 100)]
-    tenant_name: String,
+    pub tenant_name: String,
     /// A plan's slug, `enterprise` too.
     #[schema(example = "pro")]
-    plan: String,
+    pub plan: String,
     /// The tenant's name in addresses; derived from its name where absent.
     #[schema(example = "hopper", min_length = 2, max_length = 50)]
-    slug: Option<String>,
+    pub slug: Option<String>,
     /// The owner's name.
     #[schema(max_length = 100)]
-    name: Option<String>,
+    pub name: Option<String>,
 }
 
 /// A tenant was made for somebody.
@@ -141,7 +141,18 @@ async fn onboard(
     admin: PlatformAdmin,
     Posted { body, key }: Posted<Onboard>,
 ) -> Result<Reply, Problem> {
-    let once = Once::new(&app, &key, "platform");
+    take_in(&app, &key, admin, request_id, &body).await
+}
+
+/// What the JSON edge and the page do alike.
+pub(super) async fn take_in(
+    app: &App,
+    key: &IdempotencyKey,
+    admin: PlatformAdmin,
+    RequestId(request_id): RequestId,
+    body: &Onboard,
+) -> Result<Reply, Problem> {
+    let once = Once::new(app, key, "platform");
     once.run(async {
         let asked =
             Onboarding::read(&body.email, &body.tenant_name, &body.plan, body.slug.as_deref(), body.name.as_deref())?;
@@ -151,7 +162,7 @@ async fn onboard(
             let now = app.clock.now();
             let tx = app.db.begin().await.map_err(Error::Database)?;
             let made =
-                asked.make(&tx, &now, &means(&app), found, (Door::Admin, admin.actor(), Some(request_id.0))).await?;
+                asked.make(&tx, &now, &means(app), found, (Door::Admin, admin.actor(), Some(request_id))).await?;
             let user = UserView { id: made.user_id, email: made.email.as_str().to_owned() };
             let provision = Queued { run_id: made.run_id, status: RunStatus::Pending };
             let onboarded = Onboarded { tenant: made.tenant, user, provision };

@@ -27,7 +27,7 @@ use crate::{
 /// A page of tenants.
 pub(super) async fn list(app: &App, args: &TenantList) -> Result<(), Failure> {
     let page = PageQuery { limit: Some(args.limit), cursor: args.cursor.clone() }.page()?;
-    let rows = tenants::list(app.db.read(), page, args.search.as_deref()).await?;
+    let rows = tenants::list(app.db.read(), page, args.search.as_deref(), None).await?;
     let listing = Listing::of(rows.into_iter().map(AdminTenant::from).collect(), page, |row| row.tenant.id);
     if args.json {
         return output::json(&listing);

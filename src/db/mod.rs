@@ -1,7 +1,7 @@
 //! The database: connecting, transactions, and what its refusals mean.
 //!
 //! Two databases, one code. What differs between them lives here and nowhere else: connecting ([`connect`]), many inserts
-//! at once ([`Batch`]), locking ([`skip_locked`]) and the names of violated constraints ([`Unique`]).
+//! at once ([`Batch`]), locking ([`skip_locked`]), spans of time ([`millis_between`]) and the names of violated constraints ([`Unique`]).
 //!
 //! SQLite has two pools on one file: one connection that writes, opened with `BEGIN IMMEDIATE`, and several that only read.
 
@@ -181,6 +181,14 @@ pub fn for_update(connection: &impl ConnectionTrait) -> &'static str {
     match connection.get_database_backend() {
         DbBackend::Postgres => " for no key update",
         _ => "",
+    }
+}
+
+/// The milliseconds between two columns, as an expression that is a whole number.
+pub fn millis_between(connection: &impl ConnectionTrait, from: &str, to: &str) -> String {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => format!("cast(extract(epoch from ({to} - {from})) * 1000 as bigint)"),
+        _ => format!("cast(round((julianday({to}) - julianday({from})) * 86400000) as integer)"),
     }
 }
 

@@ -299,12 +299,22 @@ impl PlatformAdmin {
         Actor::PlatformAdmin(self.user_id)
     }
 
-    fn has_token(app: &App, sent: &SecretString) -> bool {
-        // Tags under a secret key are compared, so the time taken tells nothing of the token itself.
-        app.config.admin_token.as_ref().is_some_and(|token| {
-            let tag = app.sealer.mac(ADMIN_TOKEN, token.expose_secret().as_bytes());
-            app.sealer.verify_mac(ADMIN_TOKEN, sent.expose_secret().as_bytes(), &tag)
-        })
+    /// Whether somebody knows the admin token. Tags under a secret key are compared, so the time taken tells nothing of the token itself.
+    pub(super) fn has_token(app: &App, sent: &SecretString) -> bool {
+        let tag = Self::token_tag(app);
+        tag.is_some_and(|tag| app.sealer.verify_mac(ADMIN_TOKEN, sent.expose_secret().as_bytes(), &tag))
+    }
+
+    /// What stands for the admin token where it must not be kept itself; nothing where none is configured.
+    pub(super) fn token_tag(app: &App) -> Option<[u8; 32]> {
+        let token = app.config.admin_token.as_ref()?;
+        Some(app.sealer.mac(ADMIN_TOKEN, token.expose_secret().as_bytes()))
+    }
+
+    /// Whether a tag is that of the admin token as it is configured now.
+    pub(super) fn is_tag_of_token(app: &App, tag: &[u8]) -> bool {
+        let token = app.config.admin_token.as_ref();
+        token.is_some_and(|token| app.sealer.verify_mac(ADMIN_TOKEN, token.expose_secret().as_bytes(), tag))
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! A session is open, or revoked (logged out, ended by its user, or because a spent refresh token came again), or expired.
 
+pub mod admin_session;
 pub mod api;
 pub mod browser;
 mod client;
@@ -24,6 +25,7 @@ pub(crate) mod store;
 mod tests;
 pub mod users;
 
+pub use admin_session::SignedInAdmin;
 use axum::http::StatusCode;
 pub use browser::SignedIn;
 pub use client::Client;

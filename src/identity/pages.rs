@@ -5,7 +5,7 @@ use askama::Template;
 use axum::{
     Extension, Router,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::Response,
     routing::{get, post},
 };
@@ -184,8 +184,13 @@ async fn sign_out(
     headers: HeaderMap,
     Form { body: Nothing {}, .. }: Form<Nothing>,
 ) -> Result<Response, Problem> {
-    if let Some(user) = browser::user(&app, &headers).await? {
-        api::sign_out(&app, &user, &request).await?;
+    Ok(go_to("/", leave(&app, &headers, &request).await?))
+}
+
+/// Ends the session of a browser; answers what its cookies become.
+pub async fn leave(app: &App, headers: &HeaderMap, request: &RequestId) -> Result<[HeaderValue; 2], Problem> {
+    if let Some(user) = browser::user(app, headers).await? {
+        api::sign_out(app, &user, request).await?;
     }
-    Ok(go_to("/", [browser::no_cookie(&app), signup_token::COOKIE.clear(&app.config)]))
+    Ok([browser::no_cookie(app), signup_token::COOKIE.clear(&app.config)])
 }

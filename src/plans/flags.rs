@@ -1,5 +1,6 @@
 //! Feature flags: the platform-wide defaults, among them the kill switch.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -34,6 +35,15 @@ pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<Flag>, DbErr> {
 pub async fn is_enabled(db: &impl ConnectionTrait, name: &str) -> Result<Option<bool>, DbErr> {
     let row = db.query_one_raw(sql(db, "select enabled from feature_flags where name = $1", [name.into()])).await?;
     row.map(|row| row.try_get("", "enabled")).transpose()
+}
+
+/// When a flag was switched the last time; nothing where it never was.
+pub async fn switched_at(db: &impl ConnectionTrait, name: &str) -> Result<Option<DateTime<Utc>>, DbErr> {
+    let query = "select updated_at from feature_flags where name = $1";
+    let row = db.query_one_raw(sql(db, query, [name.into()])).await?;
+    let at: Option<DateTime<Utc>> = row.map(|row| row.try_get("", "updated_at")).transpose()?;
+    // As the first migration wrote it.
+    Ok(at.filter(|at| *at > DateTime::UNIX_EPOCH))
 }
 
 /// Switches a flag. `None` where there is none of that name. The kill switch is made anew where its row was lost.

@@ -24,6 +24,7 @@ pub mod janitor;
 pub mod jobs;
 mod record;
 pub mod shown;
+mod stats;
 mod status;
 mod steps;
 mod store;
@@ -31,6 +32,7 @@ mod verbs;
 
 pub use blueprint::{Blueprint, PlannedAutomation, StepName};
 pub use callback::{Report, report};
+pub use stats::{Stats, stats};
 pub use status::{Status, StepState, current};
 pub use store::{RunStatus, StepStatus};
 pub use verbs::{Error, NewRun, Queued, follow_plan, open_run, queue, replace_steps, retry, supersede};

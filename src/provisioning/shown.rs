@@ -29,16 +29,21 @@ impl Shown {
             StepName::CallWebhook => ("Application", "Told that you are coming".to_owned()),
             StepName::SendMagicLink => ("Sign-in link", format!("To {email}")),
         };
-        let outcome = match (step.status, step.duration_ms) {
-            (StepStatus::Complete, Some(millis)) => seconds(millis),
-            (StepStatus::Complete, None) => "Done".to_owned(),
-            (StepStatus::Processing, _) if step.attempts > 1 => format!("Try {}", step.attempts),
-            (StepStatus::Processing, _) => "Working".to_owned(),
-            (StepStatus::Pending, _) => "Waiting".to_owned(),
-            (StepStatus::Failed, _) => "Failed".to_owned(),
-            (StepStatus::Skipped, _) => "Not needed".to_owned(),
-        };
+        let outcome = outcome(step);
         Self { name: step.name, state: step.status.as_str(), label, hint, outcome }
+    }
+}
+
+/// How a step stands.
+pub fn outcome(step: &StepState) -> String {
+    match (step.status, step.duration_ms) {
+        (StepStatus::Complete, Some(millis)) => seconds(millis),
+        (StepStatus::Complete, None) => "Done".to_owned(),
+        (StepStatus::Processing, _) if step.attempts > 1 => format!("Try {}", step.attempts),
+        (StepStatus::Processing, _) => "Working".to_owned(),
+        (StepStatus::Pending, _) => "Waiting".to_owned(),
+        (StepStatus::Failed, _) => "Failed".to_owned(),
+        (StepStatus::Skipped, _) => "Not needed".to_owned(),
     }
 }
 

@@ -144,16 +144,23 @@ pub async fn by_hostname(db: &impl ConnectionTrait, hostname: &str) -> Result<Op
     .await
 }
 
-/// A page of tenants, newest first; with `search`, those whose slug, name or owner's address begins with it.
-pub async fn list(db: &impl ConnectionTrait, page: Page, search: Option<&str>) -> Result<Vec<TenantRow>, DbErr> {
+/// A page of tenants, newest first; with `search`, those whose slug, name or owner's address begins with it, with `state` those whose
+/// provisioning stands there.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    page: Page,
+    search: Option<&str>,
+    state: Option<ProvisionState>,
+) -> Result<Vec<TenantRow>, DbErr> {
     let escaped =
         search.unwrap_or_default().to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     let query = format!(
         "{SELECT} where t.id < $1 and (lower(t.slug) like $2 escape '\\' or lower(t.name) like $2 escape '\\' or u.email like $2 escape '\\') \
-         order by t.id desc limit $3"
+         and ($4 = '' or t.provision_state = $4) order by t.id desc limit $3"
     );
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX).saturating_add(1);
-    let values = [page.before.into(), format!("{escaped}%").into(), limit.into()];
+    let state = state.map_or("", ProvisionState::as_str);
+    let values = [page.before.into(), format!("{escaped}%").into(), limit.into(), state.into()];
     TenantRow::find_by_statement(sql(db, &query, values)).all(db).await
 }
 

@@ -1,7 +1,7 @@
 //! Refusals in the words of the wizard.
 
-pub(super) use crate::http::Refused;
 use crate::http::Problem;
+pub(super) use crate::http::Refused;
 
 impl Refused {
     /// A problem as the wizard says it; the problem itself where it is for another page.
