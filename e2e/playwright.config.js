@@ -1,0 +1,31 @@
+import { defineConfig } from "@playwright/test";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { target } from "./support/paths.js";
+
+const output = join(target, "e2e");
+
+export default defineConfig({
+  testDir: "tests",
+  // What a failed test leaves: screenshots and a trace, to open with `npx playwright show-trace …/trace.zip`.
+  outputDir: join(output, "failures"),
+  reporter: [["list"], ["json", { outputFile: join(output, "report.json") }]],
+  fullyParallel: true,
+  workers: Math.min(cpus().length, 4),
+  retries: 0,
+  forbidOnly: true,
+  timeout: 45_000,
+  expect: { timeout: 10_000 },
+  use: {
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      // Chromium's own sandbox refuses to run as root.
+      chromiumSandbox: process.getuid() !== 0,
+    },
+    viewport: { width: 1280, height: 900 },
+    locale: "en-GB",
+    timezoneId: "UTC",
+    screenshot: "only-on-failure",
+    trace: "retain-on-failure",
+  },
+});

@@ -1,0 +1,161 @@
+import { ADA, WEBHOOK, doBasics, doBranding, fillBasics, heading, proceed, setUp } from "./wizard.js";
+
+/** A webhook to which nobody listens. */
+const DEAD = "http://127.0.0.1:9/";
+
+/** For runs that are to fail soon. */
+export const FAILING = {
+  TENANTRY_PROVISION__DRY_RUN: "false",
+  TENANTRY_PROVISION__ALLOW_PRIVATE_ADDRESSES: "true",
+  TENANTRY_PROVISION__MAX_ATTEMPTS: "1",
+};
+
+/** Follows a link of a letter. */
+async function open(page, server, path) {
+  const links = (await server.mails()).flatMap((mail) => mail.links);
+  await page.goto(links.find((link) => link.includes(path)));
+}
+
+/** Signs up to the end, on Pro. */
+async function complete(page) {
+  await doBranding(page, { plan: "pro" });
+  await setUp(page);
+  await heading(page, `${ADA.company} is open`);
+}
+
+/**
+ * Every page, and every state that looks different. One line adds one:
+ * `title`, how to get there (`path`, or `go` where there is more to do), and where needed the server's `env`, the `status` of
+ * the answer, and what else the browser says of it (`says`).
+ */
+export const PAGES = [
+  { name: "home", title: "Tenantry", path: "/" },
+  { name: "sign-in", title: "Sign in · Tenantry", path: "/signin" },
+  {
+    name: "sign-in-sent",
+    title: "Check your mail · Tenantry",
+    async go(page) {
+      await page.goto("/signin");
+      await page.getByLabel("Email").fill(ADA.email);
+      await page.getByRole("button", { name: "Mail me a link" }).click();
+      await heading(page, "Check your mail");
+    },
+  },
+  { name: "basics", title: "Basics, step 1 of 3 · Tenantry", path: "/onboarding" },
+  {
+    name: "basics-refused",
+    title: "Error: Basics, step 1 of 3 · Tenantry",
+    status: [409, "/onboarding"],
+    async go(page, server) {
+      await server.signUp({ email: "grace@example.com", tenant_name: "Hopper", slug: "hopper" });
+      await page.goto("/onboarding");
+      await fillBasics(page);
+      await page.getByLabel("Address").fill("hopper");
+      await proceed(page);
+      await heading(page, "Start your free trial");
+      await page.locator("#errors").waitFor();
+    },
+  },
+  {
+    name: "basics-expired",
+    title: "Basics, step 1 of 3 · Tenantry",
+    alike: "basics",
+    env: { TENANTRY_SIGNUP__TOKEN_TTL: "1h" },
+    async go(page, server) {
+      await doBasics(page);
+      await server.advance(2 * 60 * 60);
+      await page.goto("/onboarding");
+      await heading(page, "Pick up where you left off");
+    },
+  },
+  { name: "branding", title: "Branding, step 2 of 3 · Tenantry", go: (page) => doBasics(page) },
+  {
+    name: "plan-starter",
+    title: "Plan set-up, step 3 of 3 · Tenantry",
+    go: (page) => doBranding(page),
+  },
+  {
+    name: "plan-pro",
+    title: "Plan set-up, step 3 of 3 · Tenantry",
+    alike: "plan-starter",
+    go: (page) => doBranding(page, { plan: "pro" }),
+  },
+  {
+    name: "progress-failed",
+    title: "Lovelace Ltd needs your help · Tenantry",
+    env: FAILING,
+    async go(page) {
+      await doBranding(page);
+      await page.getByLabel("Make.com webhook").fill(DEAD);
+      await setUp(page);
+      await heading(page, "One thing needs your help");
+    },
+  },
+  {
+    name: "progress",
+    title: "Lovelace Ltd is open · Tenantry",
+    async go(page) {
+      await complete(page);
+      // It leads on to the dashboard unless somebody does something else.
+      await page.keyboard.press("Shift");
+    },
+  },
+  {
+    name: "dashboard",
+    title: "Lovelace Ltd · Tenantry",
+    async go(page) {
+      await complete(page);
+      await page.goto("/dashboard");
+      await heading(page, "Hello, Ada");
+    },
+  },
+  {
+    name: "public-page",
+    title: "Lovelace Ltd",
+    async go(page, server) {
+      await complete(page);
+      await page.goto(server.page(ADA.slug));
+      await heading(page, ADA.company);
+    },
+  },
+  {
+    name: "magic-link",
+    title: "Sign in · Tenantry",
+    alike: "sign-in",
+    async go(page, server) {
+      await complete(page);
+      await open(page, server, "/magic-link");
+    },
+  },
+  {
+    name: "mailbox",
+    title: "Mailbox · Tenantry",
+    async go(page) {
+      await complete(page);
+      await page.goto("/dev/mailbox");
+    },
+  },
+  { name: "not-found", title: "There is nothing at this address · Tenantry", path: "/no-such-page", status: [404, "/no-such-page"] },
+  {
+    name: "closed",
+    title: "Sign-ups are closed · Tenantry",
+    status: [503, "/onboarding"],
+    async go(page, server) {
+      await server.setSignups(false);
+      await page.goto("/onboarding");
+    },
+  },
+  {
+    name: "by-invitation",
+    title: "By invitation · Tenantry",
+    env: { TENANTRY_SIGNUP__SELF_SERVE_ENABLED: "false" },
+    status: [503, "/onboarding"],
+    path: "/onboarding",
+  },
+];
+
+/** Brings a page into one of the states above. */
+export async function visit({ path, go }, page, server) {
+  if (go) await go(page, server);
+  else await page.goto(path);
+}

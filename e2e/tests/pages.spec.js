@@ -1,0 +1,44 @@
+// Every page, in both themes and in two widths: accessible, titled, and nothing sticks out.
+import AxeBuilder from "@axe-core/playwright";
+import { PAGES, visit } from "../support/pages.js";
+import { expect, test } from "../support/test.js";
+
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const WIDTHS = [1280, 390];
+const THEMES = ["light", "dark"];
+
+for (const each of PAGES) {
+  test.describe(() => {
+    // Colours that are on their way to others have no contrast to speak of.
+    test.use({ env: each.env ?? {}, contextOptions: { reducedMotion: "reduce" } });
+
+    test(`the page ${each.name}`, async ({ page, server, noise }) => {
+      if (each.status) noise.expectStatus(...each.status);
+      await visit(each, page, server);
+
+      await expect(page).toHaveTitle(each.title);
+      await expect(page.getByRole("heading", { level: 1 })).toHaveCount(1);
+      await expect(page.locator("html")).toHaveAttribute("lang", "en");
+      await expect(page.getByRole("main")).toHaveCount(1);
+
+      for (const colorScheme of THEMES) {
+        for (const width of WIDTHS) {
+          await page.setViewportSize({ width, height: 900 });
+          await page.emulateMedia({ colorScheme });
+          const { violations } = await new AxeBuilder({ page }).withTags(RULES).analyze();
+          const found = violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} at ${target}: ${failureSummary}`));
+          expect.soft(found, `axe, ${colorScheme}, ${width} px wide`).toEqual([]);
+        }
+      }
+
+      await page.setViewportSize({ width: 320, height: 640 });
+      const sticksOut = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      expect(sticksOut, "pixels to scroll sideways at 320").toBe(0);
+    });
+  });
+}
+
+test("no two pages have the same title", () => {
+  const titles = PAGES.filter(({ alike }) => !alike).map(({ title }) => title);
+  expect(new Set(titles).size).toBe(titles.length);
+});
