@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
@@ -13,8 +13,9 @@ use serde::Deserialize;
 
 use crate::{
     app::App,
+    audit::Actor,
     billing::{self, Summary},
-    http::{Form, Problem, Visit, go_to},
+    http::{Form, Problem, RequestId, Visit, go_to},
     identity::{self, CurrentUser, SignedIn, users, users::UserView},
     plans::{self, Limits},
     provisioning::{self, RunStatus, Status, shown::Shown},
@@ -24,7 +25,10 @@ use crate::{
 
 /// This slice's pages.
 pub fn routes() -> Router<App> {
-    Router::new().route("/dashboard", get(page)).route("/dashboard/resend", post(resend))
+    Router::new()
+        .route("/dashboard", get(page))
+        .route("/dashboard/resend", post(resend))
+        .route("/dashboard/retry", post(retry))
 }
 
 /// What came of a button on the page.
@@ -61,6 +65,12 @@ impl Page<'_> {
 
     fn is_open(&self) -> bool {
         self.tenant.status == tenants::Status::Active
+    }
+
+    /// Whether there is something to retry, and whoever looks may do so.
+    fn may_retry(&self) -> bool {
+        let has_failed = self.run.is_some_and(|run| run.status == RunStatus::Failed);
+        has_failed && matches!(self.role, Role::Owner | Role::Admin)
     }
 
     fn set_up_in(&self) -> Option<String> {
@@ -138,6 +148,23 @@ async fn resend(
         Err(refused) => return Err(refused.into()),
     };
     render(&app, &visit, &who, sent).await
+}
+
+/// Sets a failed run going again. One that is going already goes on.
+async fn retry(
+    State(app): State<App>,
+    Extension(request_id): Extension<RequestId>,
+    SignedIn(who): SignedIn,
+    Form { body: Nothing {}, key }: Form<Nothing>,
+) -> Result<Response, Problem> {
+    if !matches!(who.role, Role::Owner | Role::Admin) {
+        return Err(Problem::forbidden());
+    }
+    let (caller, actor) = (who.tenant_id.to_string(), Actor::User(who.user_id));
+    match provisioning::api::again(&app, &key, &caller, who.tenant_id, actor, request_id).await {
+        Err(refused) if refused.code != "PROVISION_NOT_FAILED" => Err(refused),
+        _ => Ok(go_to("/dashboard", [])),
+    }
 }
 
 /// The tenant of whoever is signed in, for its colours.

@@ -313,6 +313,35 @@ on_both! {
 }
 
 on_both! {
+    async fn an_owner_for_whom_a_tenant_was_made_can_retry_it(database: Database) {
+        let product = Product::start_as(database, Settings::default(), HTTP).await;
+        let onboard = json!({"email": "grace@example.com", "tenant_name": "Hopper", "plan": "pro"});
+        product.admin_post("/onboard", &onboard).await.expect(201);
+        product.database.execute(
+            "update provision_runs set status = 'failed', reason = 'Automations: no luck', due_at = null, finished_at = queued_at; \
+             update provision_steps set status = 'failed' where name = 'deploy_automations'; \
+             update tenants set provision_state = 'failed', provision_reason = 'Automations: no luck'",
+        ).await;
+        let secret = product.secret("grace@example.com", "/magic-link").await;
+        let mut browser = Browser::new(&product);
+        browser.go(&format!("/magic-link?token={secret}")).await;
+        browser.send(&browser.form("/magic-link")).await;
+        is_at(&browser, "/dashboard", 200);
+        shows(&browser, "Hopper is not open yet");
+        shows(&browser, "Automations: no luck");
+        let retry = browser.form("/dashboard/retry");
+        product.database.execute("update memberships set role = 'viewer'").await;
+        browser.send(&retry).await;
+        is_at(&browser, "/dashboard/retry", 403);
+        product.database.execute("update memberships set role = 'owner'").await;
+        browser.send(&retry).await;
+        is_at(&browser, "/dashboard", 200);
+        shows(&browser, "It is being set up");
+        assert_eq!(product.database.count("select count(*) as n from provision_runs where status = 'pending'").await, 1);
+    }
+}
+
+on_both! {
     async fn the_address_is_previewed(database: Database) {
         let product = Product::start(database).await;
         product.sign_up("Acme", "free").await;

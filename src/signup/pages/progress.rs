@@ -41,7 +41,9 @@ struct Page<'a> {
 /// What failed, in words for the owner.
 struct Failure {
     heading: String,
-    reason: String,
+    advice: &'static str,
+    /// What was seen, for whoever can make something of it.
+    seen: String,
     /// Whether another webhook may put it right.
     is_webhook: bool,
 }
@@ -58,8 +60,12 @@ impl Failure {
             Some(step) => format!("{}: this did not work", step.label),
             None => "The set-up did not get through".to_owned(),
         };
-        let reason = run.reason.clone().unwrap_or_else(|| "We tried several times.".to_owned());
-        Some(Self { heading, reason, is_webhook })
+        let advice = if is_webhook {
+            "Check that the scenario behind it is switched on and that this is the address it shows. Then retry, or use another."
+        } else {
+            "We tried several times. Please retry now; if it fails once more, write to us."
+        };
+        Some(Self { heading, advice, seen: run.reason.clone().unwrap_or_default(), is_webhook })
     }
 }
 
