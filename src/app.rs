@@ -126,6 +126,7 @@ pub fn api() -> OpenApiRouter<App> {
 fn pages() -> Router<App> {
     http::assets::routes()
         .merge(home::routes())
+        .merge(plans::pages::routes())
         .merge(identity::pages::routes())
         .merge(signup::pages::routes())
         .merge(dashboard::routes())

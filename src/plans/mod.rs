@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod flags;
+pub mod pages;
 pub(crate) mod store;
 
 use std::fmt;
@@ -23,15 +24,22 @@ pub struct Money {
     pub currency: String,
 }
 
-/// For people: `19.90 USD`, `29 USD`; currencies without minor units have no point.
+impl Money {
+    /// The amount alone, for people: `19.90`, `29`; currencies without minor units have no point.
+    pub fn number(&self) -> String {
+        let amount = self.amount;
+        match self.currency.as_str() {
+            "JPY" | "KRW" | "VND" | "CLP" | "ISK" => thousands(amount),
+            _ if amount % 100 == 0 => thousands(amount / 100),
+            _ => format!("{}.{:02}", thousands(amount / 100), amount % 100),
+        }
+    }
+}
+
+/// For people: `19.90 USD`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (amount, currency) = (self.amount, &self.currency);
-        match currency.as_str() {
-            "JPY" | "KRW" | "VND" | "CLP" | "ISK" => write!(f, "{amount} {currency}"),
-            _ if amount % 100 == 0 => write!(f, "{} {currency}", amount / 100),
-            _ => write!(f, "{}.{:02} {currency}", amount / 100, amount % 100),
-        }
+        write!(f, "{} {}", self.number(), self.currency)
     }
 }
 

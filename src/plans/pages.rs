@@ -1,0 +1,109 @@
+//! What the plans cost and bring, as a page.
+
+use askama::Template;
+use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+
+use super::{PlanView, thousands};
+use crate::{
+    app::App,
+    http::{Problem, show},
+};
+
+/// This slice's pages.
+pub fn routes() -> Router<App> {
+    Router::new().route("/pricing", get(pricing))
+}
+
+/// A plan, as the page offers it.
+struct Offer {
+    plan: PlanView,
+    /// Days of trial that somebody gets who signs up now; 0 is none.
+    trial_days: i64,
+    /// The one to look at first.
+    is_first: bool,
+}
+
+impl Offer {
+    fn of(plan: PlanView, trial_days: Option<i64>) -> Self {
+        let is_free = plan.price.amount == 0;
+        let trial_days = if is_free { 0 } else { trial_days.unwrap_or(plan.trial_days) };
+        Self { plan, trial_days, is_first: false }
+    }
+
+    /// `3`, or `Unlimited`; nothing where the plan does not say.
+    fn limit(&self, name: &str) -> Option<String> {
+        let limit = *self.plan.limits.get(name)?;
+        Some(if limit == 0 { "Unlimited".to_owned() } else { thousands(limit) })
+    }
+
+    fn limit_or_dash(&self, name: &str) -> String {
+        self.limit(name).unwrap_or_else(|| "–".to_owned())
+    }
+
+    /// What comes with it, in a few lines.
+    fn ticks(&self) -> Vec<String> {
+        let several = |name: &str, one: &str, many: &str| {
+            let limit = self.limit(name)?;
+            Some(format!("{limit} {}", if limit == "1" { one } else { many }))
+        };
+        let credits = if self.plan.contact_sales {
+            "As many credits as you need".to_owned()
+        } else {
+            format!("{} credits", self.plan.credits())
+        };
+        let lines = [
+            Some(credits),
+            several("max_users", "user", "users"),
+            several("max_sites", "site", "sites"),
+            several("max_sectors_per_site", "sector per site", "sectors per site"),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+
+    /// In the table.
+    fn price(&self) -> String {
+        match self.plan.price.amount {
+            _ if self.plan.contact_sales => "By contract".to_owned(),
+            0 => "Free".to_owned(),
+            _ => format!("{} a {}", self.plan.price, self.plan.interval),
+        }
+    }
+
+    fn trial(&self) -> String {
+        match self.trial_days {
+            _ if self.plan.contact_sales => "By contract".to_owned(),
+            0 if self.plan.price.amount == 0 => "Not needed".to_owned(),
+            0 => "None".to_owned(),
+            1 => "1 day".to_owned(),
+            days => format!("{days} days"),
+        }
+    }
+
+    fn credits(&self) -> String {
+        if self.plan.contact_sales { "By contract".to_owned() } else { self.plan.credits() }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "plans/pricing.html")]
+struct Page {
+    offers: Vec<Offer>,
+}
+
+impl Page {
+    /// The days of trial that every plan which costs something begins with; nothing where they differ.
+    fn trial_days(&self) -> Option<i64> {
+        let mut days = self.offers.iter().filter(|offer| offer.plan.price.amount > 0).map(|offer| offer.trial_days);
+        let first = days.next().filter(|first| *first > 0)?;
+        days.all(|others| others == first).then_some(first)
+    }
+}
+
+async fn pricing(State(app): State<App>) -> Result<Response, Problem> {
+    let plans = super::all(app.db.read(), false).await?;
+    let mut offers: Vec<_> = plans.into_iter().map(|plan| Offer::of(plan, app.config.billing.trial_days)).collect();
+    if let Some(first) = offers.iter_mut().find(|offer| offer.plan.price.amount > 0 && !offer.plan.contact_sales) {
+        first.is_first = true;
+    }
+    show(StatusCode::OK, &Page { offers })
+}
