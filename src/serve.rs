@@ -91,7 +91,7 @@ fn greet(app: &App, bound: SocketAddr) {
     println!();
     println!("Sign a tenant up:");
     println!();
-    println!("  {}", home::try_it(app));
+    println!("  {}", home::try_it(app).replace('\n', "\n  "));
     println!();
 }
 

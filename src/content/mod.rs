@@ -60,6 +60,18 @@ pub struct Fixture {
     pub status: FixtureStatus,
 }
 
+impl Fixture {
+    /// What visitors have to know about it, where it does not simply take place.
+    pub fn note(&self) -> Option<&'static str> {
+        match self.status {
+            FixtureStatus::Scheduled | FixtureStatus::Finished => None,
+            FixtureStatus::Live => Some("Now"),
+            FixtureStatus::Postponed => Some("Postponed"),
+            FixtureStatus::Canceled => Some("Canceled"),
+        }
+    }
+}
+
 /// The tenant that is to get its first content.
 #[derive(Clone, Copy, Debug)]
 pub struct Newcomer<'a> {

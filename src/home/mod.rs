@@ -24,9 +24,10 @@ pub fn routes() -> Router<App> {
 
 #[derive(Template)]
 #[template(path = "home/page.html")]
-struct Page {
+struct Page<'a> {
     is_development: bool,
     try_it: String,
+    base_domain: &'a str,
 }
 
 /// The tenant whose hostname this is, else the product's own page.
@@ -35,15 +36,17 @@ async fn front(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<R
         return storefront::pages::page(&app, tenant).await;
     }
     let is_development = app.config.environment == Environment::Development;
-    let page = Page { is_development, try_it: try_it(&app) };
+    let page = Page { is_development, try_it: try_it(&app), base_domain: &app.config.base_domain };
     http::show(StatusCode::OK, &page)
 }
 
-/// A command that signs a tenant up.
+/// A command that signs a tenant up, in lines for people.
 pub fn try_it(app: &App) -> String {
     let url = app.config.public_url.as_str().trim_end_matches('/');
-    let body = r#"{"email":"ada@example.com","password":"correct-horse-battery","tenant_name":"Acme"}"#;
-    format!("curl -s {url}/public/signup/start -H 'Content-Type: application/json' -d '{body}'")
+    let body = r#"{"email": "ada@example.com",
+       "password": "correct-horse-battery",
+       "tenant_name": "Acme"}"#;
+    format!("curl {url}/public/signup/start \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'")
 }
 
 async fn tenant_css(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {

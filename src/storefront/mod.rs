@@ -5,6 +5,7 @@ pub mod pages;
 mod palette;
 
 pub use api::routes;
+pub use palette::default_colors;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
 use utoipa::ToSchema;

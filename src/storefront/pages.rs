@@ -11,15 +11,19 @@ use crate::{app::App, http::Problem, tenants::TenantRow};
 
 #[derive(Template)]
 #[template(path = "storefront/page.html")]
-struct Page {
+struct Page<'a> {
     front: Storefront,
+    /// Where the product itself is.
+    public_url: &'a str,
 }
 
 /// The page of an open tenant.
 pub async fn page(app: &App, tenant: TenantRow) -> Result<Response, Problem> {
     let today = app.clock.now().at.date_naive();
     let front = super::of(app.db.read(), tenant, today).await?.ok_or_else(Problem::not_found)?;
-    let html = Page { front }.render().map_err(|error| Problem::internal(&error))?;
+    let html = Page { front, public_url: app.config.public_url.as_str() }
+        .render()
+        .map_err(|error| Problem::internal(&error))?;
     Ok(Html(html).into_response())
 }
 

@@ -249,7 +249,7 @@ function textOn(color) {
     return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
   });
   const light = 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-  return 1.05 / light >= light / 0.0565 ? "#ffffff" : "#111318";
+  return 1.05 / light >= light / 0.05 ? "#ffffff" : "#000000";
 }
 
 function branding(form) {

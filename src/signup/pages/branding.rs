@@ -16,14 +16,12 @@ use crate::{
         api::{self, Brand},
         wizard::Next,
     },
+    storefront,
     tenants::TenantRow,
 };
 
 /// The steps at which a wizard can still be branded.
 const OPEN: [Next; 4] = [Next::Brand, PLAN_SETUP[0], PLAN_SETUP[1], PLAN_SETUP[2]];
-/// The colours of a tenant that keeps the defaults.
-const PRIMARY: &str = "#14573c";
-const SECONDARY: &str = "#e3f1e9";
 
 #[derive(Template)]
 #[template(path = "signup/pages/branding.html")]
@@ -44,10 +42,11 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap, visit: Visi
         Err(elsewhere) => return Ok(elsewhere),
     };
     let chosen = wizard.tenant.branding();
+    let (primary, secondary) = storefront::default_colors();
     let page = Page {
         tenant: &wizard.tenant,
-        primary_color: chosen.primary_color.unwrap_or_else(|| PRIMARY.into()),
-        secondary_color: chosen.secondary_color.unwrap_or_else(|| SECONDARY.into()),
+        primary_color: chosen.primary_color.unwrap_or(primary),
+        secondary_color: chosen.secondary_color.unwrap_or(secondary),
         logo_url: chosen.logo_url.unwrap_or_default(),
         refused: Refused::default(),
         base_domain: &app.config.base_domain,
@@ -81,7 +80,8 @@ pub(super) async fn submit(
         Err(elsewhere) => return Ok(elsewhere),
     };
     let sent = if sent.skip.is_some() {
-        Sent { primary_color: PRIMARY.into(), secondary_color: SECONDARY.into(), logo_url: String::new(), skip: None }
+        let (primary_color, secondary_color) = storefront::default_colors();
+        Sent { primary_color, secondary_color, logo_url: String::new(), skip: None }
     } else {
         sent
     };
