@@ -134,16 +134,18 @@ async function fetched(address, options) {
 
 function busy(form, submitter, is) {
   form.toggleAttribute("data-sending", is);
-  const button = submitter ?? form.querySelector("button:not([type=button])");
-  if (!button) return;
-  button.setAttribute("aria-busy", String(is));
-  button.setAttribute("aria-disabled", String(is));
-  if (is && button.dataset.busy) announce(button.dataset.busy);
+  const buttons = [...form.querySelectorAll("button:not([type=button])")];
+  for (const button of buttons) button.setAttribute("aria-disabled", String(is));
+  const pressed = submitter ?? buttons[0];
+  for (const button of is ? [pressed] : buttons) button?.setAttribute("aria-busy", String(is));
+  if (is && pressed?.dataset.busy) announce(pressed.dataset.busy);
 }
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.hasAttribute("data-sending")) return event.preventDefault();
+  // Whoever starts over wants nothing of what was typed before.
+  if (form.matches("[action$=start-over]")) sessionStorage.clear();
   if (!form.matches("[data-enhance]")) return busy(form, event.submitter, true);
   event.preventDefault();
   if (event.submitter?.formNoValidate || check(form)) deliver(form, event.submitter);
@@ -151,26 +153,30 @@ document.addEventListener("submit", (event) => {
 
 async function deliver(form, submitter) {
   busy(form, submitter, true);
-  const body = new URLSearchParams(new FormData(form, submitter));
   const words = {
     heading: "That did not reach us",
     text: "What you typed is safe on this page, and nothing is done twice.",
     end: "Check your connection, then try once more.",
   };
   const answer = await persist(async () => {
-    const answer = await fetched(form.action, { method: "POST", body });
-    const isOurFault = answer && answer.status >= 500 && !answer.html.includes("data-closed");
-    return isOurFault ? undefined : answer;
+    // Read each time: what is changed while it waits goes with it.
+    const answer = await fetched(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, submitter)) });
+    const isFinal = answer && answer.html.includes('id="main"') && (answer.status < 500 || answer.html.includes("data-closed"));
+    return isFinal ? answer : undefined;
   }, (notice) => (form.querySelector(".actions") ?? form.querySelector("button")).before(notice), words);
   if (!answer.redirected) {
     show(answer.html);
     document.getElementById("errors")?.focus();
     return;
   }
-  sessionStorage.removeItem(drawer(form));
-  if (answer.url.endsWith("/onboarding/progress")) sessionStorage.setItem("onward", "1");
-  if (new URL(answer.url).pathname === location.pathname) show(answer.html);
-  else location.assign(answer.url);
+  const { pathname } = new URL(answer.url);
+  if (pathname === "/onboarding/progress") sessionStorage.setItem("onward", "1");
+  // A step that leads back to the first one was not done: its token had expired.
+  if (pathname !== "/onboarding") sessionStorage.removeItem(drawer(form));
+  if (pathname !== location.pathname) return location.assign(answer.url);
+  show(answer.html);
+  // The button that had the focus is gone.
+  document.getElementById("main").focus();
 }
 
 // A page that comes back out of the browser's memory is not sending any more.
@@ -264,6 +270,9 @@ function branding(form) {
       preview.style.setProperty(`--on-${property}`, textOn(color));
       form.querySelector(`[data-swatch-for=${name}]`).value = color.toLowerCase();
     }
+  };
+  // Not at each letter: half an address may be somebody else's.
+  const load = () => {
     const logo = form.elements.logo_url;
     if (logo.value.startsWith("https://") && logo.validity.valid) {
       const image = new Image();
@@ -283,7 +292,9 @@ function branding(form) {
     });
   }
   form.addEventListener("input", paint);
+  form.elements.logo_url.addEventListener("change", load);
   paint();
+  load();
 }
 
 /* Provisioning, as it happens */
@@ -333,6 +344,7 @@ function onward() {
 /* What every fresh piece of page needs */
 
 function arrive() {
+  document.getElementById("main").tabIndex = -1;
   const at = progress();
   if (at) {
     announce(at.dataset.news);
