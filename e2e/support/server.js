@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -7,6 +8,8 @@ import { join } from "node:path";
 import { target } from "./paths.js";
 
 const BINARY = join(target, "debug/tenantry");
+/** PostgreSQL's admin URL, as scripts/pg prints it. */
+const POSTGRES = process.env.TEST_DATABASE_URL;
 const ADMIN_TOKEN = "an-admin-token-that-is-good-for-this-test-alone";
 
 /** A port on loopback that nobody listens on, below the range that the kernel hands out itself. */
@@ -24,13 +27,20 @@ export async function freePort() {
   }
 }
 
+async function psql(command) {
+  if (!POSTGRES) throw new Error("TEST_DATABASE_URL is not set; scripts/test sets it, or: export TEST_DATABASE_URL=$(scripts/pg start DIR fsync=off)");
+  const child = spawn("psql", [POSTGRES, "-qc", command], { stdio: ["ignore", "ignore", "inherit"] });
+  const [code] = await once(child, "exit");
+  if (code !== 0) throw new Error(`psql ended with ${code}: ${command}`);
+}
+
 /** The real binary, on a port and in a data directory of its own. */
 export class Server {
   #child;
   #log;
 
-  /** Starts one; `env` is added to its environment. */
-  static async start(env = {}) {
+  /** Starts one on a new database, `sqlite` or `postgresql`; `env` is added to its environment. */
+  static async start({ env = {}, database = "sqlite" } = {}) {
     const server = new Server();
     server.port = await freePort();
     server.dir = await mkdtemp(join(tmpdir(), "tenantry-e2e."));
@@ -44,6 +54,11 @@ export class Server {
       TENANTRY_ADMIN_TOKEN: ADMIN_TOKEN,
       ...env,
     };
+    if (database === "postgresql") {
+      server.database = `e2e_${randomUUID().replaceAll("-", "")}`;
+      await psql(`CREATE DATABASE ${server.database}`);
+      server.env.DATABASE_URL = Object.assign(new URL(POSTGRES), { pathname: server.database }).href;
+    }
     await server.run();
     return server;
   }
@@ -91,6 +106,7 @@ export class Server {
   /** Ends it, and leaves nothing behind. */
   async end() {
     await this.kill();
+    if (this.database) await psql(`DROP DATABASE ${this.database} WITH (FORCE)`);
     await rm(this.dir, { recursive: true, force: true });
   }
 

@@ -6,6 +6,9 @@ export { expect };
 /** What a browser says when it finds no network, or no server. */
 const LOSS = /net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|SOCKET_NOT_CONNECTED)/;
 
+/** Chromium says so of a font that came too late to be shown (`font-display: optional`), which on a busy machine happens. */
+const LATE_FONT = /figtree\.woff2 was preloaded using link preload but not used/;
+
 /** What the browser complained of, in any page of any context of a test. Whatever the test has not allowed fails it. */
 class Noise {
   #heard = [];
@@ -14,7 +17,8 @@ class Noise {
 
   watch(context) {
     context.on("console", (message) => {
-      if (["error", "warning"].includes(message.type())) this.#heard.push(`${message.type()}: ${message.text()} (${message.location().url})`);
+      if (!["error", "warning"].includes(message.type()) || LATE_FONT.test(message.text())) return;
+      this.#heard.push(`${message.type()}: ${message.text()} (${message.location().url})`);
     });
     context.on("weberror", (error) => this.#heard.push(`page error: ${error.error().stack ?? error.error()}`));
   }
@@ -49,9 +53,12 @@ export const test = base.extend({
   /** The server's environment, beside what every test's has: `test.use({ env: { … } })`. */
   env: [{}, { option: true }],
 
+  /** Its database: `sqlite` or `postgresql`. */
+  database: ["sqlite", { option: true }],
+
   /** A server of the test's own. Its invariants have to hold at the end, whatever the test did. */
-  server: async ({ env }, use, info) => {
-    const server = await Server.start(env);
+  server: async ({ env, database }, use, info) => {
+    const server = await Server.start({ env, database });
     await use(server);
     const doctor = info.status === info.expectedStatus ? await server.cli("doctor") : undefined;
     if (info.status !== info.expectedStatus) await info.attach("server.log", { body: await server.log(), contentType: "text/plain" });

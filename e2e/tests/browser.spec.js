@@ -1,0 +1,171 @@
+// What people do with browsers: tabs, back buttons, links, other people at the same machine.
+import { expect, test } from "../support/test.js";
+import { ADA, WEBHOOK, doBasics, doBranding, fillBasics, heading, proceed, setUp } from "../support/wizard.js";
+
+const colour = (page) => page.getByLabel("Main colour", { exact: true });
+
+test("a second tab stands where the first one does", async ({ page, context, server }) => {
+  await doBasics(page);
+  const second = await context.newPage();
+  await second.goto("/onboarding");
+  await heading(second, `Make it look like ${ADA.company}`);
+  await colour(second).fill("#b3241c");
+  await proceed(second);
+  await second.waitForURL("**/onboarding/plan");
+  await second.getByLabel("Make.com webhook").fill(WEBHOOK);
+  await setUp(second);
+  await heading(second, `${ADA.company} is open`);
+
+  // The first one comes too late: it is led on, and changes nothing.
+  await colour(page).fill("#1d4ed8");
+  await proceed(page);
+  await heading(page, `${ADA.company} is open`);
+  expect((await server.onlyTenant()).branding.primary_color).toBe("#b3241c");
+});
+
+test("step 1 sent from two tabs is one tenant", async ({ page, context, server }) => {
+  const second = await context.newPage();
+  for (const tab of [page, second]) {
+    await tab.goto("/onboarding");
+    await fillBasics(tab);
+  }
+  for (const tab of [page, second]) {
+    await proceed(tab);
+    await heading(tab, `Make it look like ${ADA.company}`);
+  }
+  await server.onlyTenant();
+});
+
+test("back to a step that is done, and on again", async ({ page, server }) => {
+  await doBranding(page);
+  await page.goBack();
+  await heading(page, `Make it look like ${ADA.company}`);
+  await expect(colour(page)).toHaveValue("#1d4ed8");
+  await colour(page).fill("#b3241c");
+  await proceed(page);
+  await page.waitForURL("**/onboarding/plan");
+  await page.getByLabel("Make.com webhook").fill(WEBHOOK);
+  await page.getByRole("link", { name: "Back to branding" }).click();
+  await expect(colour(page)).toHaveValue("#b3241c");
+  await page.goBack();
+  await expect(page.getByLabel("Make.com webhook")).toHaveValue(WEBHOOK);
+  await setUp(page);
+  await page.waitForURL("**/dashboard");
+  // There is no way back into what is done.
+  await page.goBack();
+  await heading(page, `${ADA.company} is open`);
+  await page.goto("/onboarding/branding");
+  await heading(page, `${ADA.company} is open`);
+  expect((await server.onlyTenant()).branding.primary_color).toBe("#b3241c");
+});
+
+test("back from step 2 leads on to it again: the tenant is there", async ({ page, server }) => {
+  await doBasics(page);
+  await page.goBack();
+  await heading(page, `Make it look like ${ADA.company}`);
+  await server.onlyTenant();
+});
+
+test("a page that comes too early leads to the first step that is not done", async ({ page }) => {
+  for (const path of ["/onboarding/branding", "/onboarding/plan", "/onboarding/progress"]) {
+    await page.goto(path);
+    await heading(page, "Start your free trial");
+  }
+  await doBasics(page);
+  for (const path of ["/onboarding", "/onboarding/plan", "/onboarding/progress", "/dashboard"]) {
+    await page.goto(path);
+    await heading(page, `Make it look like ${ADA.company}`);
+  }
+});
+
+test("start over: somebody else's sign-up, with nothing of the first one in it", async ({ page, server }) => {
+  await doBranding(page);
+  await page.getByRole("link", { name: "Back to branding" }).click();
+  await colour(page).fill("#b3241c");
+  await page.getByRole("button", { name: `Not ${ADA.company}? Start over` }).click();
+  await heading(page, "Start your free trial");
+  for (const label of ["Work email", "Company name", "Address", "Your name"]) await expect(page.getByLabel(label)).toHaveValue("");
+  await fillBasics(page, { email: "grace@example.com", company: "Hopper" });
+  await proceed(page);
+  await heading(page, "Make it look like Hopper");
+  await expect(colour(page)).toHaveValue("#14573c");
+  expect((await server.tenants()).map(({ slug }) => slug)).toEqual(["hopper", ADA.slug]);
+});
+
+test("sign out, and in again with a mailed link", async ({ page, server }) => {
+  await doBranding(page, { plan: "free" });
+  await setUp(page);
+  await page.waitForURL("**/dashboard");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.waitForURL(`${server.url}/`);
+  await page.goto("/dashboard");
+  await heading(page, "Sign in");
+  await page.getByLabel("Email").fill(ADA.email);
+  await page.getByRole("button", { name: "Mail me a link" }).click();
+  await heading(page, "Check your mail");
+  const link = async () => (await server.mails()).find(({ subject }) => subject === "Your link to log in")?.links[0];
+  await expect.poll(link).toBeTruthy();
+  await page.goto(await link());
+  await page.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+  await heading(page, "Hello, Ada");
+});
+
+test("the address is verified by a mailed link, and the dashboard knows", async ({ page, server }) => {
+  await doBranding(page, { plan: "free" });
+  await setUp(page);
+  await page.waitForURL("**/dashboard");
+  await expect(page.getByText(`We sent a link to ${ADA.email}.`)).toBeVisible();
+  const links = (await server.mails()).flatMap(({ links }) => links);
+  await page.goto(links.find((link) => link.includes("/verify-email")));
+  await page.getByRole("button", { name: "Verify my address" }).click();
+  await heading(page, "Your address is verified");
+  await page.getByRole("link", { name: "Go to the dashboard" }).click();
+  await expect(page.getByText(`${ADA.email} is yours`)).toBeVisible();
+});
+
+test("a link chooses the plan, whatever was chosen before; step 3 offers the other one", async ({ page, server }) => {
+  await page.goto("/onboarding");
+  await fillBasics(page, { plan: "free" });
+  await page.goto("/onboarding?plan=pro");
+  await expect(page.getByRole("combobox", { name: "Plan" })).toHaveValue("pro");
+  await expect(page.getByLabel("Work email")).toHaveValue(ADA.email);
+  await page.getByLabel("Password", { exact: true }).fill(ADA.password);
+  await proceed(page);
+  await page.waitForURL("**/onboarding/branding");
+  await page.getByRole("button", { name: "Keep the defaults" }).click();
+  await heading(page, "Confirm Pro");
+  await page.getByRole("link", { name: "Switch to Starter" }).click();
+  await heading(page, "Connect Make.com");
+  await page.getByLabel("Make.com webhook").fill(WEBHOOK);
+  await setUp(page);
+  await page.waitForURL("**/dashboard");
+  expect(await server.onlyTenant()).toMatchObject({ plan: "starter", subscription_status: "trialing" });
+});
+
+test("Starter without a webhook, and led on all the same", async ({ page, server }) => {
+  await doBranding(page);
+  await page.getByRole("button", { name: "Set up without it" }).click();
+  await page.waitForURL("**/dashboard");
+  expect(await server.onlyTenant()).toMatchObject({ plan: "starter", status: "active" });
+});
+
+test("somebody who does something else is not led on", async ({ page }) => {
+  await page.clock.install();
+  await doBranding(page, { plan: "pro" });
+  await setUp(page);
+  await heading(page, `${ADA.company} is open`);
+  await page.keyboard.press("Tab");
+  await page.clock.runFor(10_000);
+  await expect(page).toHaveURL(/\/onboarding\/progress$/);
+});
+
+test("the preview takes the colours at once, and keeps its text readable", async ({ page }) => {
+  await doBasics(page);
+  const shop = page.locator("#preview .shop");
+  for (const [chosen, background, text] of [["#ffff00", "rgb(255, 255, 0)", "rgb(17, 19, 24)"], ["#101010", "rgb(16, 16, 16)", "rgb(255, 255, 255)"]]) {
+    await colour(page).fill(chosen);
+    await expect(shop).toHaveCSS("background-color", background);
+    await expect(shop).toHaveCSS("color", text);
+    await expect(page.getByLabel("Pick the main colour")).toHaveValue(chosen);
+  }
+});
