@@ -59,11 +59,11 @@ async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Respo
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let span = tracing::info_span!("request", request_id = %id.0, %method, route = %route);
     let traced = traces::of_request(&method, &route, request.headers(), &id.0);
-    let wants_page = problem_page::is_wanted(request.headers());
+    let visitor = problem_page::Visitor::of(&request);
     request.extensions_mut().insert(id.clone());
 
     let response = next.run(request).instrument(span.clone()).instrument(traced.clone()).await;
-    let mut response = written(response, &id, wants_page);
+    let mut response = written(response, &id, visitor.as_ref());
     headers::secure(response.headers_mut(), on_operators_host);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -98,10 +98,10 @@ fn is_operators(app: &App, request: &Request) -> bool {
 }
 
 /// Writes problems out, and turns errors that some layer answered by itself into problems.
-fn written(mut response: Response, id: &RequestId, wants_page: bool) -> Response {
+fn written(mut response: Response, id: &RequestId, visitor: Option<&problem_page::Visitor>) -> Response {
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| stray(&response));
     let Some(problem) = problem else { return response };
-    let page = wants_page.then(|| problem_page::write(&problem, &id.0)).flatten();
+    let page = visitor.and_then(|visitor| problem_page::write(&problem, visitor, &id.0));
     let (kind, body) = match page {
         Some(page) => ("text/html; charset=utf-8", page),
         None => ("application/problem+json", problem.body(&id.0).to_string()),
