@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::{Client, Error, api, browser, signup_token};
 use crate::{
     app::App,
-    http::{Form, Problem, RequestId, Visit, go_to, show},
+    http::{Form, Problem, Refused, RequestId, Visit, go_to},
 };
 
 /// This slice's pages.
@@ -30,9 +30,13 @@ pub fn routes() -> Router<App> {
 #[derive(Template)]
 #[template(path = "identity/link.html")]
 struct LinkPage<'a> {
+    /// How the door on the page stands: `pending`, `processing` or `complete`.
+    door: &'static str,
     heading: &'a str,
     text: &'a str,
     button: Option<Button<'a>>,
+    /// Where to go from here: words and address.
+    ways: &'a [(&'static str, &'static str)],
     visit: &'a Visit,
 }
 
@@ -54,8 +58,13 @@ fn missing() -> SecretString {
     SecretString::default()
 }
 
+const NEW_LINK: (&str, &str) = ("Send me a new link", "/signin");
+const DASHBOARD: (&str, &str) = ("Open dashboard", "/dashboard");
+
+/// The page of a link that cannot be used.
 fn say(visit: &Visit, status: StatusCode, heading: &str, text: &str) -> Result<Response, Problem> {
-    visit.show(status, &LinkPage { heading, text, button: None, visit })
+    let ways = &[NEW_LINK, DASHBOARD];
+    visit.show(status, &LinkPage { door: "pending", heading, text, button: None, ways, visit })
 }
 
 /// The page with the button; without a token there is nothing to press it for.
@@ -70,7 +79,8 @@ fn ask(
     if token.is_empty() {
         return say(visit, StatusCode::BAD_REQUEST, "This link is incomplete", "Copy the whole link from the mail.");
     }
-    visit.show(StatusCode::OK, &LinkPage { heading, text, button: Some(Button { action, label, token }), visit })
+    let button = Some(Button { action, label, token });
+    visit.show(StatusCode::OK, &LinkPage { door: "processing", heading, text, button, ways: &[], visit })
 }
 
 async fn ask_to_verify(visit: Visit, Query(link): Query<Link>) -> Result<Response, Problem> {
@@ -79,7 +89,7 @@ async fn ask_to_verify(visit: Visit, Query(link): Query<Link>) -> Result<Respons
 }
 
 async fn ask_to_log_in(visit: Visit, Query(link): Query<Link>) -> Result<Response, Problem> {
-    let words = ("Sign in", "This link signs you in on this device. It works once.");
+    let words = ("Sign in to Tenantry", "This link signs you in on this device. It works once.");
     ask(&visit, &link, words, "/magic-link", "Sign in")
 }
 
@@ -96,8 +106,9 @@ async fn verify(
         Err(refused) => return refuse(&visit, refused),
     };
     tx.commit().await?;
-    let text = format!("{} is yours. You can close this page.", user.email);
-    say(&visit, StatusCode::OK, "Your address is verified", &text)
+    let (heading, text) = ("Your address is verified", format!("{} is yours.", user.email));
+    let page = LinkPage { door: "complete", heading, text: &text, button: None, ways: &[DASHBOARD], visit: &visit };
+    visit.show(StatusCode::OK, &page)
 }
 
 async fn log_in(
@@ -124,7 +135,7 @@ fn refuse(visit: &Visit, error: Error) -> Result<Response, Problem> {
             visit,
             StatusCode::GONE,
             "This link has expired",
-            "Ask for a new one on the sign-in page, and use it soon after it arrives.",
+            "Ask for a new one, and use it soon after it arrives.",
         ),
         Error::TokenInvalid => say(
             visit,
@@ -140,7 +151,7 @@ fn refuse(visit: &Visit, error: Error) -> Result<Response, Problem> {
 #[template(path = "identity/signin.html")]
 struct SignInPage<'a> {
     email: &'a str,
-    error: Option<&'a str>,
+    refused: Refused,
     sent: bool,
     visit: &'a Visit,
 }
@@ -149,7 +160,8 @@ async fn sign_in(State(app): State<App>, headers: HeaderMap, visit: Visit) -> Re
     if browser::user(&app, &headers).await?.is_some() {
         return Ok(go_to("/dashboard", []));
     }
-    visit.show(StatusCode::OK, &SignInPage { email: "", error: None, sent: false, visit: &visit })
+    let refused = Refused::default();
+    visit.show(StatusCode::OK, &SignInPage { email: "", refused, sent: false, visit: &visit })
 }
 
 /// Whose link to send.
@@ -164,14 +176,12 @@ async fn send_link(
     visit: Visit,
     Form { body: Address { email }, key }: Form<Address>,
 ) -> Result<Response, Problem> {
-    match api::send_magic_link(&app, &key, &email).await {
-        Ok(_) => show(StatusCode::OK, &SignInPage { email: &email, error: None, sent: true, visit: &visit }),
-        Err(refused) if !refused.errors.is_empty() => {
-            let error = Some(refused.errors[0].message.as_str());
-            visit.show(refused.status, &SignInPage { email: &email, error, sent: false, visit: &visit })
-        }
-        Err(refused) => Err(refused),
-    }
+    let refused = match api::send_magic_link(&app, &key, &email).await {
+        Ok(_) => Refused::default(),
+        Err(refused) => Refused::usual(refused)?,
+    };
+    let sent = !refused.is_some();
+    visit.show(refused.status, &SignInPage { email: &email, refused, sent, visit: &visit })
 }
 
 /// Nothing but the button.
