@@ -1,23 +1,31 @@
 //! The development mailbox: what would have been sent, to read and to follow its links. In other environments it is not there.
 
 use askama::Template;
-use axum::{Json, extract::State, http::StatusCode, response::Html};
+use axum::{Json, extract::State, http::StatusCode, response::Response, routing::post};
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{Mail, links};
-use crate::{app::App, config::Environment, http::Problem, outbox};
+use crate::{
+    app::App,
+    config::Environment,
+    http::{Form, Problem, Visit, go_to},
+    outbox,
+};
 
 /// As many as are shown; older ones stay where they are.
 const SHOWN: i64 = 200;
 
 /// This part's routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(json, empty_json)).routes(routes!(page, empty_page))
+    OpenApiRouter::new()
+        .routes(routes!(json, empty_json))
+        .routes(routes!(page, empty_page))
+        .route("/dev/mailbox/empty", post(empty_by_form))
 }
 
 /// A mail in the mailbox.
@@ -48,8 +56,22 @@ struct Mailbox {
 
 #[derive(Template)]
 #[template(path = "mail/mailbox.html")]
-struct Page {
+struct Page<'a> {
     mails: Vec<Received>,
+    visit: &'a Visit,
+}
+
+impl Received {
+    /// Each link, by the page it leads to.
+    fn named_links(&self) -> Vec<(&str, &str)> {
+        self.links.iter().map(|link| (page_of(link).unwrap_or(link), link.as_str())).collect()
+    }
+}
+
+/// A link's path without what comes before and after it.
+fn page_of(link: &str) -> Option<&str> {
+    let (_, path) = link.split_once("://")?.1.split_once('/')?;
+    path.split(['?', '#']).next().filter(|path| !path.is_empty())
 }
 
 fn only_in_development(app: &App) -> Result<(), Problem> {
@@ -103,10 +125,9 @@ async fn empty_json(State(app): State<App>) -> Result<StatusCode, Problem> {
 /// The mailbox as a page. In development only.
 #[utoipa::path(get, path = "/dev/mailbox", operation_id = "mailbox_page", tag = "development",
     responses((status = 200, body = String, content_type = "text/html"), (status = 404, description = "Not in development")))]
-async fn page(State(app): State<App>) -> Result<Html<String>, Problem> {
+async fn page(State(app): State<App>, visit: Visit) -> Result<Response, Problem> {
     only_in_development(&app)?;
-    let page = Page { mails: received(&app).await? };
-    Ok(Html(page.render().map_err(|error| Problem::internal(&error))?))
+    visit.show(StatusCode::OK, &Page { mails: received(&app).await?, visit: &visit })
 }
 
 /// Empties the mailbox. In development only.
@@ -114,4 +135,16 @@ async fn page(State(app): State<App>) -> Result<Html<String>, Problem> {
     responses((status = 204, description = "Empty"), (status = 404, description = "Not in development")))]
 async fn empty_page(State(app): State<App>) -> Result<StatusCode, Problem> {
     empty(&app).await
+}
+
+/// Nothing but the button.
+#[derive(Deserialize)]
+struct Nothing {}
+
+async fn empty_by_form(
+    State(app): State<App>,
+    Form { body: Nothing {}, .. }: Form<Nothing>,
+) -> Result<Response, Problem> {
+    empty(&app).await?;
+    Ok(go_to("/dev/mailbox", []))
 }
