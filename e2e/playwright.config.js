@@ -1,7 +1,7 @@
 import { defineConfig } from "@playwright/test";
 import { cpus } from "node:os";
 import { join } from "node:path";
-import { target } from "./support/paths.js";
+import { CHROMIUM, target } from "./support/paths.js";
 
 const output = join(target, "e2e");
 
@@ -17,11 +17,7 @@ export default defineConfig({
   timeout: 45_000,
   expect: { timeout: 10_000 },
   use: {
-    launchOptions: {
-      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-      // Chromium's own sandbox refuses to run as root.
-      chromiumSandbox: process.getuid() !== 0,
-    },
+    launchOptions: { executablePath: CHROMIUM },
     viewport: { width: 1280, height: 900 },
     locale: "en-GB",
     timezoneId: "UTC",

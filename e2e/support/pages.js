@@ -1,13 +1,11 @@
 import { ADA, WEBHOOK, doBasics, doBranding, fillBasics, heading, proceed, setUp } from "./wizard.js";
 
-/** A webhook to which nobody listens. */
-const DEAD = "http://127.0.0.1:9/";
-
-/** For runs that are to fail soon. */
-export const FAILING = {
+/** For runs that call webhooks on this machine, and fail soon. */
+export const CALLING = {
   TENANTRY_PROVISION__DRY_RUN: "false",
   TENANTRY_PROVISION__ALLOW_PRIVATE_ADDRESSES: "true",
-  TENANTRY_PROVISION__MAX_ATTEMPTS: "1",
+  TENANTRY_PROVISION__MAX_ATTEMPTS: "2",
+  TENANTRY_PROVISION__BACKOFF_BASE: "50ms",
 };
 
 /** Follows a link of a letter. */
@@ -23,10 +21,18 @@ async function complete(page) {
   await heading(page, `${ADA.company} is open`);
 }
 
+/** Signs up to the live page, on Starter with this webhook. */
+async function watch(page, webhook) {
+  await doBranding(page);
+  await page.getByLabel("Make.com webhook").fill(webhook.url);
+  await setUp(page);
+  await page.waitForURL("**/onboarding/progress");
+}
+
 /**
  * Every page, and every state that looks different. One line adds one:
- * `title`, how to get there (`path`, or `go` where there is more to do), and where needed the server's `env`, the `status` of
- * the answer, and what else the browser says of it (`says`).
+ * `title`, how to get there (`path`, or `go` where there is more to do), and where needed the server's `env`, the `status` that
+ * the browser reports, `isOffline`, and the page that this one is another state of (`alike`): those may share a title.
  */
 export const PAGES = [
   { name: "home", title: "Tenantry", path: "/" },
@@ -81,13 +87,45 @@ export const PAGES = [
     go: (page) => doBranding(page, { plan: "pro" }),
   },
   {
-    name: "progress-failed",
-    title: "Lovelace Ltd needs your help · Tenantry",
-    env: FAILING,
+    name: "plan-refused",
+    title: "Error: Plan set-up, step 3 of 3 · Tenantry",
+    status: [422, "/onboarding/plan/make"],
     async go(page) {
       await doBranding(page);
-      await page.getByLabel("Make.com webhook").fill(DEAD);
+      await page.getByLabel("Make.com webhook").fill("https://example.com/hook");
       await setUp(page);
+      await page.locator("#errors").waitFor();
+    },
+  },
+  {
+    name: "offline",
+    title: "Branding, step 2 of 3 · Tenantry",
+    alike: "branding",
+    isOffline: true,
+    async go(page) {
+      await doBasics(page);
+      await page.context().setOffline(true);
+      await proceed(page);
+      await page.locator("#connection").waitFor();
+    },
+  },
+  {
+    name: "progress-running",
+    title: "Setting up Lovelace Ltd · Tenantry",
+    env: CALLING,
+    async go(page, server, webhook) {
+      webhook.hold();
+      await watch(page, webhook);
+      await page.locator("[data-step=validate_webhook][data-state=processing]").waitFor();
+    },
+  },
+  {
+    name: "progress-failed",
+    title: "Lovelace Ltd needs your help · Tenantry",
+    env: CALLING,
+    async go(page, server, webhook) {
+      webhook.status = 500;
+      await watch(page, webhook);
       await heading(page, "One thing needs your help");
     },
   },
@@ -110,6 +148,17 @@ export const PAGES = [
     },
   },
   {
+    name: "dashboard-trial-ended",
+    title: "Lovelace Ltd · Tenantry",
+    alike: "dashboard",
+    async go(page, server) {
+      await complete(page);
+      await server.advance(20 * 24 * 60 * 60);
+      await page.goto("/dashboard");
+      await page.getByText("Trial ended", { exact: true }).waitFor();
+    },
+  },
+  {
     name: "public-page",
     title: "Lovelace Ltd",
     async go(page, server) {
@@ -125,6 +174,16 @@ export const PAGES = [
     async go(page, server) {
       await complete(page);
       await open(page, server, "/magic-link");
+    },
+  },
+  {
+    name: "verified",
+    title: "Your address is verified · Tenantry",
+    async go(page, server) {
+      await complete(page);
+      await open(page, server, "/verify-email");
+      await page.getByRole("button", { name: "Verify my address" }).click();
+      await heading(page, "Your address is verified");
     },
   },
   {
@@ -155,7 +214,7 @@ export const PAGES = [
 ];
 
 /** Brings a page into one of the states above. */
-export async function visit({ path, go }, page, server) {
-  if (go) await go(page, server);
+export async function visit({ path, go }, page, server, webhook) {
+  if (go) await go(page, server, webhook);
   else await page.goto(path);
 }

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { target } from "./paths.js";
 
-const BINARY = join(target, "debug/tenantry");
+const BINARY = process.env.TENANTRY_BINARY ?? join(target, "debug/tenantry");
 /** PostgreSQL's admin URL, as scripts/pg prints it. */
 const POSTGRES = process.env.TEST_DATABASE_URL;
 const ADMIN_TOKEN = "an-admin-token-that-is-good-for-this-test-alone";

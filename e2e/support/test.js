@@ -1,5 +1,6 @@
 import { test as base, expect } from "@playwright/test";
 import { Server } from "./server.js";
+import { Webhook } from "./webhook.js";
 
 export { expect };
 
@@ -64,6 +65,13 @@ export const test = base.extend({
     if (info.status !== info.expectedStatus) await info.attach("server.log", { body: await server.log(), contentType: "text/plain" });
     await server.end();
     if (doctor) expect(doctor.code, doctor.output).toBe(0);
+  },
+
+  /** A webhook that answers, or not, as the test wants. */
+  webhook: async ({}, use) => {
+    const webhook = await Webhook.start();
+    await use(webhook);
+    await webhook.end();
   },
 
   baseURL: async ({ server }, use) => use(server.url),

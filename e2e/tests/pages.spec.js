@@ -12,9 +12,10 @@ for (const each of PAGES) {
     // Colours that are on their way to others have no contrast to speak of.
     test.use({ env: each.env ?? {}, contextOptions: { reducedMotion: "reduce" } });
 
-    test(`the page ${each.name}`, async ({ page, server, noise }) => {
+    test(`the page ${each.name}`, async ({ page, server, webhook, noise }) => {
       if (each.status) noise.expectStatus(...each.status);
-      await visit(each, page, server);
+      if (each.isOffline) noise.allowLosses();
+      await visit(each, page, server, webhook);
 
       await expect(page).toHaveTitle(each.title);
       await expect(page.getByRole("heading", { level: 1 })).toHaveCount(1);

@@ -1,24 +1,9 @@
 // The live page: provisioning as it happens, as it fails, and as it goes on.
-import { expect, test as base } from "../support/test.js";
-import { Webhook } from "../support/webhook.js";
+import { CALLING } from "../support/pages.js";
+import { expect, test } from "../support/test.js";
 import { ADA, doBranding, heading, setUp } from "../support/wizard.js";
 
-const test = base.extend({
-  webhook: async ({}, use) => {
-    const webhook = await Webhook.start();
-    await use(webhook);
-    await webhook.end();
-  },
-});
-
-test.use({
-  env: {
-    TENANTRY_PROVISION__DRY_RUN: "false",
-    TENANTRY_PROVISION__ALLOW_PRIVATE_ADDRESSES: "true",
-    TENANTRY_PROVISION__MAX_ATTEMPTS: "2",
-    TENANTRY_PROVISION__BACKOFF_BASE: "50ms",
-  },
-});
+test.use({ env: CALLING });
 
 const step = (page, name) => page.locator(`#steps > li[data-step=${name}]`);
 const news = (page) => page.locator("#live");
