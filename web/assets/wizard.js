@@ -161,12 +161,13 @@ async function deliver(form, submitter) {
   const answer = await persist(async () => {
     // Read each time: what is changed while it waits goes with it.
     const answer = await fetched(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, submitter)) });
-    const isFinal = answer && answer.html.includes('id="main"') && (answer.status < 500 || answer.html.includes("data-closed"));
+    // A closed door is an answer; a page that says "try again" is none, nor is what comes from elsewhere.
+    const isFinal = answer?.html.includes('id="main"') && (answer.status < 500 || answer.html.includes("data-closed"));
     return isFinal ? answer : undefined;
   }, (notice) => (form.querySelector(".actions") ?? form.querySelector("button")).before(notice), words);
   if (!answer.redirected) {
     show(answer.html);
-    document.getElementById("errors")?.focus();
+    (document.getElementById("errors") ?? document.getElementById("main")).focus();
     return;
   }
   const { pathname } = new URL(answer.url);
