@@ -59,7 +59,12 @@ export class Server {
       await psql(`CREATE DATABASE ${server.database}`);
       server.env.DATABASE_URL = Object.assign(new URL(POSTGRES), { pathname: server.database }).href;
     }
-    await server.run();
+    try {
+      await server.run();
+    } catch (error) {
+      await server.end();
+      throw error;
+    }
     return server;
   }
 
@@ -96,7 +101,7 @@ export class Server {
 
   /** Ends the process at once, as a crash does. */
   async kill() {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+    if (this.#child.pid && this.#child.exitCode === null && this.#child.signalCode === null) {
       this.#child.kill("SIGKILL");
       await once(this.#child, "exit");
     }

@@ -159,13 +159,42 @@ test("somebody who does something else is not led on", async ({ page }) => {
   await expect(page).toHaveURL(/\/onboarding\/progress$/);
 });
 
+/** How much two colours, as `rgb(…)`, stand out from each other (WCAG 2.2, contrast ratio). */
+function contrast(...colours) {
+  const [dark, light] = colours.map((colour) => {
+    const [r, g, b] = colour.match(/\d+/g).map((part) => {
+      const c = part / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  }).sort((a, b) => a - b);
+  return (light + 0.05) / (dark + 0.05);
+}
+
 test("the preview takes the colours at once, and keeps its text readable", async ({ page }) => {
   await doBasics(page);
   const shop = page.locator("#preview .shop");
-  for (const [chosen, background, text] of [["#ffff00", "rgb(255, 255, 0)", "rgb(17, 19, 24)"], ["#101010", "rgb(16, 16, 16)", "rgb(255, 255, 255)"]]) {
+  for (const [chosen, background] of [["#ffff00", "rgb(255, 255, 0)"], ["#101010", "rgb(16, 16, 16)"], ["#7b7b7b", "rgb(123, 123, 123)"], ["#FF4500", "rgb(255, 69, 0)"]]) {
     await colour(page).fill(chosen);
     await expect(shop).toHaveCSS("background-color", background);
-    await expect(shop).toHaveCSS("color", text);
-    await expect(page.getByLabel("Pick the main colour")).toHaveValue(chosen);
+    const text = await shop.evaluate((element) => getComputedStyle(element).color);
+    expect(contrast(text, background), `${text} on ${background}`).toBeGreaterThanOrEqual(4.5);
+    await expect(page.getByLabel("Pick the main colour")).toHaveValue(chosen.toLowerCase());
   }
+});
+
+test("a form whose cookie is gone is refused in words, and what was typed is there after a reload", async ({ page, context, server, noise }) => {
+  noise.expectStatus(403, "/onboarding");
+  await page.goto("/onboarding");
+  await fillBasics(page);
+  await context.clearCookies();
+  await proceed(page);
+  await expect(page.getByRole("main")).toContainText("This form is no longer valid here");
+  await expect(page.getByRole("main")).toBeFocused();
+  await page.reload();
+  await expect(page.getByLabel("Company name")).toHaveValue(ADA.company);
+  await page.getByLabel("Password", { exact: true }).fill(ADA.password);
+  await proceed(page);
+  await heading(page, `Make it look like ${ADA.company}`);
+  await server.onlyTenant();
 });
