@@ -1,3 +1,4 @@
+import { ADMIN_TOKEN } from "./server.js";
 import { ADA, WEBHOOK, doBasics, doBranding, fillBasics, heading, proceed, setUp } from "./wizard.js";
 
 /** For runs that call webhooks on this machine, and fail soon. */
@@ -29,13 +30,39 @@ async function watch(page, webhook) {
   await page.waitForURL("**/onboarding/progress");
 }
 
+async function contact(page, email) {
+  await page.goto("/contact-sales");
+  await page.getByLabel("Work email").fill(email);
+  await page.getByLabel("Your name").fill(ADA.name);
+  await page.getByLabel("Company").fill(ADA.company);
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.locator("#errors").or(page.getByRole("heading", { name: "Thank you" })).waitFor();
+}
+
+/** Signs in as a platform administrator. */
+async function administer(page) {
+  await page.goto("/admin/signin");
+  await page.getByLabel("Admin token").fill(ADMIN_TOKEN);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await heading(page, "Overview");
+}
+
 /**
  * Every page, and every state that looks different. One line adds one:
  * `title`, how to get there (`path`, or `go` where there is more to do), and where needed the server's `env`, the `status` that
  * the browser reports, `isOffline`, and the page that this one is another state of (`alike`): those may share a title.
  */
 export const PAGES = [
-  { name: "home", title: "Tenantry", path: "/" },
+  { name: "home", title: "Tenantry: the front door of your SaaS", path: "/" },
+  { name: "pricing", title: "Pricing · Tenantry", path: "/pricing" },
+  { name: "contact", title: "Contact sales · Tenantry", path: "/contact-sales" },
+  {
+    name: "contact-refused",
+    title: "Error: Contact sales · Tenantry",
+    status: [422, "/contact-sales"],
+    go: (page) => contact(page, "ada..lovelace@example.com"),
+  },
+  { name: "contact-sent", title: "Thank you · Tenantry", go: (page) => contact(page, ADA.email) },
   { name: "sign-in", title: "Sign in · Tenantry", path: "/signin" },
   {
     name: "sign-in-sent",
@@ -192,6 +219,47 @@ export const PAGES = [
     async go(page) {
       await complete(page);
       await page.goto("/dev/mailbox");
+    },
+  },
+  { name: "admin-sign-in", title: "Admin sign-in · Tenantry", path: "/admin/signin" },
+  {
+    name: "admin",
+    title: "Overview · Tenantry admin",
+    async go(page, server) {
+      for (let at = 1; at <= 12; at += 1) await server.signUp({ email: `owner-${at}@example.com`, tenant_name: `Company ${at}`, plan: at % 2 ? "pro" : "starter" });
+      await complete(page);
+      await administer(page);
+    },
+  },
+  { name: "admin-empty", title: "Overview · Tenantry admin", alike: "admin", go: (page) => administer(page) },
+  {
+    name: "admin-closed",
+    title: "Overview · Tenantry admin",
+    alike: "admin",
+    async go(page, server) {
+      await server.setSignups(false);
+      await administer(page);
+    },
+  },
+  {
+    name: "admin-onboard",
+    title: "Onboard a tenant · Tenantry admin",
+    async go(page) {
+      await administer(page);
+      await page.goto("/admin/onboard");
+    },
+  },
+  {
+    name: "admin-tenant-failed",
+    title: "Lovelace Ltd · Tenantry admin",
+    env: CALLING,
+    async go(page, server, webhook) {
+      webhook.status = 500;
+      await watch(page, webhook);
+      await heading(page, "One thing needs your help");
+      await administer(page);
+      await page.goto(`/admin/tenants/${ADA.slug}`);
+      await page.getByText("The run has stopped").waitFor();
     },
   },
   { name: "not-found", title: "There is nothing at this address · Tenantry", path: "/no-such-page", status: [404, "/no-such-page"] },

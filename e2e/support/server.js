@@ -10,7 +10,9 @@ import { target } from "./paths.js";
 const BINARY = process.env.TENANTRY_BINARY ?? join(target, "debug/tenantry");
 /** PostgreSQL's admin URL, as scripts/pg prints it. */
 const POSTGRES = process.env.TEST_DATABASE_URL;
-const ADMIN_TOKEN = "an-admin-token-that-is-good-for-this-test-alone";
+
+/** For the admin API, and the admin pages. */
+export const ADMIN_TOKEN = "an-admin-token-that-is-good-for-this-test-alone";
 
 /** A port on loopback that nobody listens on, below the range that the kernel hands out itself. */
 export async function freePort() {
