@@ -77,7 +77,13 @@ impl<'a> Browser<'a> {
             let chosen = chosen.and_then(|option| attribute(option, "value")).unwrap_or_default();
             Some((attribute(select, "name")?, chosen))
         });
-        FormOn { action: action.to_owned(), fields: inputs.chain(selects).collect() }
+        let texts = form.split("<textarea").skip(1).filter_map(|area| {
+            let (_, text) = area.split_once('>')?;
+            // A browser leaves out the line break that the tag ends with.
+            let text = text.split("</textarea>").next()?;
+            Some((attribute(area, "name")?, unescaped(text.strip_prefix('\n').unwrap_or(text))))
+        });
+        FormOn { action: action.to_owned(), fields: inputs.chain(selects).chain(texts).collect() }
     }
 
     /// A cookie's value.
@@ -138,12 +144,10 @@ fn attribute(html: &str, name: &str) -> Option<String> {
     let tag = html.split('>').next()?;
     let rest = tag.split(&format!(" {name}=\"")).nth(1)?;
     let value = rest.split('"').next()?;
-    Some(
-        value
-            .replace("&#34;", "\"")
-            .replace("&#39;", "'")
-            .replace("&#60;", "<")
-            .replace("&#62;", ">")
-            .replace("&#38;", "&"),
-    )
+    Some(unescaped(value))
+}
+
+fn unescaped(text: &str) -> String {
+    let escapes = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
+    escapes.iter().fold(text.to_owned(), |text, (escape, letter)| text.replace(escape, letter))
 }
