@@ -196,8 +196,7 @@ export const PAGES = [
   },
   {
     name: "magic-link",
-    title: "Sign in · Tenantry",
-    alike: "sign-in",
+    title: "Sign in to Tenantry · Tenantry",
     async go(page, server) {
       await complete(page);
       await open(page, server, "/magic-link");
@@ -262,7 +261,7 @@ export const PAGES = [
       await page.getByText("The run has stopped").waitFor();
     },
   },
-  { name: "not-found", title: "There is nothing at this address · Tenantry", path: "/no-such-page", status: [404, "/no-such-page"] },
+  { name: "not-found", title: "This page was never there · Tenantry", path: "/no-such-page", status: [404, "/no-such-page"] },
   {
     name: "closed",
     title: "Sign-ups are closed · Tenantry",

@@ -119,7 +119,7 @@ test("the address is verified by a mailed link, and the dashboard knows", async 
   await page.goto(links.find((link) => link.includes("/verify-email")));
   await page.getByRole("button", { name: "Verify my address" }).click();
   await heading(page, "Your address is verified");
-  await page.getByRole("link", { name: "Go to the dashboard" }).click();
+  await page.getByRole("link", { name: "Open dashboard" }).click();
   await expect(page.getByText(`${ADA.email} is yours`)).toBeVisible();
 });
 
@@ -189,7 +189,7 @@ test("a form whose cookie is gone is refused in words, and what was typed is the
   await fillBasics(page);
   await context.clearCookies();
   await proceed(page);
-  await expect(page.getByRole("main")).toContainText("This form is no longer valid here");
+  await expect(page.getByRole("main")).toContainText("Please send that again");
   await expect(page.getByRole("main")).toBeFocused();
   await page.reload();
   await expect(page.getByLabel("Company name")).toHaveValue(ADA.company);
