@@ -133,9 +133,8 @@ async fn stand(app: &App, headers: &HeaderMap) -> Result<Standing, Problem> {
 
 #[derive(askama::Template)]
 #[template(path = "signup/pages/closed.html")]
-struct Closed<'a> {
+struct Closed {
     self_serve: bool,
-    detail: &'a str,
 }
 
 /// The page of a closed door, where that is what a refusal says.
@@ -145,7 +144,7 @@ fn closed(refused: &Problem) -> Option<Result<Response, Problem>> {
         "SELF_SERVE_DISABLED" => false,
         _ => return None,
     };
-    let page = Closed { self_serve, detail: &refused.detail };
+    let page = Closed { self_serve };
     Some(show(StatusCode::SERVICE_UNAVAILABLE, &page).map(|mut response| {
         if let Some(after) = refused.retry_after {
             response.headers_mut().insert(axum::http::header::RETRY_AFTER, after.as_secs().into());
