@@ -56,18 +56,21 @@ export class Server {
       TENANTRY_ADMIN_TOKEN: ADMIN_TOKEN,
       ...env,
     };
-    if (database === "postgresql") {
-      server.database = `e2e_${randomUUID().replaceAll("-", "")}`;
-      await psql(`CREATE DATABASE ${server.database}`);
-      server.env.DATABASE_URL = Object.assign(new URL(POSTGRES), { pathname: server.database }).href;
-    }
     try {
+      if (database === "postgresql") await server.#createDatabase();
       await server.run();
     } catch (error) {
       await server.end();
       throw error;
     }
     return server;
+  }
+
+  async #createDatabase() {
+    const name = `e2e_${randomUUID().replaceAll("-", "")}`;
+    await psql(`CREATE DATABASE ${name}`);
+    this.database = name;
+    this.env.DATABASE_URL = Object.assign(new URL(POSTGRES), { pathname: name }).href;
   }
 
   /** Where the product is; a tenant's page is below it, on a hostname of its own. */
@@ -103,11 +106,11 @@ export class Server {
 
   /** Ends the process at once, as a crash does. */
   async kill() {
-    if (this.#child.pid && this.#child.exitCode === null && this.#child.signalCode === null) {
+    if (this.#child?.pid && this.#child.exitCode === null && this.#child.signalCode === null) {
       this.#child.kill("SIGKILL");
       await once(this.#child, "exit");
     }
-    await this.#log.close();
+    await this.#log?.close();
   }
 
   /** Ends it, and leaves nothing behind. */
