@@ -74,6 +74,8 @@ function restore(form) {
 
 /* Waiting, in view */
 
+const CLOCK = '<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6.5"/><path d="M8 4.5V8l2.3 1.6"/></svg>';
+
 /** Shows why nothing happens and counts down; ends early at a press of the button, or when the network is back. */
 function wait(put, seconds, words) {
   const element = (name, properties) => Object.assign(document.createElement(name), properties);
@@ -90,6 +92,7 @@ function wait(put, seconds, words) {
     countdown,
     actions,
   );
+  notice.insertAdjacentHTML("afterbegin", CLOCK);
   document.getElementById("connection")?.remove();
   put(notice);
   notice.scrollIntoView({ block: "nearest" });
