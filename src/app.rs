@@ -3,7 +3,7 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -96,7 +96,8 @@ impl App {
     pub fn router(&self) -> Router {
         let (router, collected) = api().split_for_parts();
         let document = http::document(collected);
-        http::edge::around(router.merge(pages()).merge(http::documentation(&document)), self)
+        let pages = pages().route_layer(from_fn_with_state(self.clone(), http::edge::on_our_host));
+        http::edge::around(router.merge(front()).merge(pages).merge(http::documentation(&document)), self)
     }
 }
 
@@ -122,11 +123,14 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(http::dev::routes())
 }
 
-/// Every page.
+/// The pages that any hostname has: a tenant's own is one of them.
+fn front() -> Router<App> {
+    http::assets::routes().merge(home::routes())
+}
+
+/// The product's own pages.
 fn pages() -> Router<App> {
-    http::assets::routes()
-        .merge(home::routes())
-        .merge(plans::pages::routes())
+    plans::pages::routes()
         .merge(identity::pages::routes())
         .merge(signup::pages::routes())
         .merge(dashboard::routes())

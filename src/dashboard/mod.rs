@@ -9,13 +9,12 @@ use axum::{
     routing::{get, post},
 };
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 
 use crate::{
     app::App,
     audit::Actor,
     billing::{self, Summary},
-    http::{Form, Problem, RequestId, Visit, go_to},
+    http::{Form, NoFields, Problem, RequestId, Visit, go_to},
     identity::{self, CurrentUser, SignedIn, users, users::UserView},
     plans::{self, Limits},
     provisioning::{self, RunStatus, Status, shown::Shown},
@@ -65,6 +64,21 @@ impl Page<'_> {
 
     fn is_open(&self) -> bool {
         self.tenant.status == tenants::Status::Active
+    }
+
+    /// Whether it is still to be opened for the first time.
+    fn is_begun(&self) -> bool {
+        matches!(self.tenant.status, tenants::Status::Pending | tenants::Status::PendingPayment)
+    }
+
+    /// Why it is not open, where that has nothing to do with its set-up.
+    fn closed(&self) -> Option<&'static str> {
+        match self.tenant.status {
+            tenants::Status::PendingPayment => Some("It opens when its first invoice is paid."),
+            tenants::Status::Suspended => Some("It has been suspended."),
+            tenants::Status::Closed => Some("It has been closed."),
+            tenants::Status::Pending | tenants::Status::Active => None,
+        }
     }
 
     /// Whether there is something to retry, and whoever looks may do so.
@@ -131,16 +145,12 @@ async fn page(State(app): State<App>, SignedIn(who): SignedIn, visit: Visit) -> 
     render(&app, &visit, &who, Sent::No).await
 }
 
-/// Nothing but the button.
-#[derive(Deserialize)]
-struct Nothing {}
-
 /// Sends the mail that proves the address again.
 async fn resend(
     State(app): State<App>,
     SignedIn(who): SignedIn,
     visit: Visit,
-    Form { body: Nothing {}, .. }: Form<Nothing>,
+    _: Form<NoFields>,
 ) -> Result<Response, Problem> {
     let sent = match identity::api::resend_verification(&app, who.user_id, who.tenant_id).await {
         Ok(()) => Sent::Yes,
@@ -155,7 +165,7 @@ async fn retry(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
     SignedIn(who): SignedIn,
-    Form { body: Nothing {}, key }: Form<Nothing>,
+    Form { key, .. }: Form<NoFields>,
 ) -> Result<Response, Problem> {
     if !matches!(who.role, Role::Owner | Role::Admin) {
         return Err(Problem::forbidden());

@@ -18,7 +18,7 @@ use axum::{
     extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -88,6 +88,27 @@ fn accepted(request: &Request) -> Option<String> {
     let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
     let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
     (plain && (1..=128).contains(&id.len())).then(|| id.to_owned())
+}
+
+/// Keeps the product's own pages to the operator's hostnames. What a browser keeps for a tenant's own goes wherever that hostname
+/// leads one day, and our cookies would be among it.
+pub async fn on_our_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    if is_operators(&app, &request) || is_unnamed(&app, &request) {
+        return next.run(request).await;
+    }
+    match (request.method().is_safe(), request.uri().path_and_query()) {
+        (true, Some(path)) => {
+            let url = app.config.public_url.as_str().trim_end_matches('/');
+            Redirect::temporary(&format!("{url}{path}")).into_response()
+        }
+        _ => Problem::not_found().into_response(),
+    }
+}
+
+/// A name of the developer's own machine, which nobody has told us.
+fn is_unnamed(app: &App, request: &Request) -> bool {
+    let below = |host: String| host.ends_with(&format!(".{}", app.config.base_domain));
+    app.config.environment.is_development() && !super::host(request.headers(), request.uri()).is_some_and(below)
 }
 
 fn is_operators(app: &App, request: &Request) -> bool {

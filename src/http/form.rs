@@ -83,6 +83,10 @@ pub struct Form<T> {
     pub key: IdempotencyKey,
 }
 
+/// A form with nothing but its button.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct NoFields {}
+
 #[derive(Deserialize)]
 struct Fields<T> {
     csrf: Option<String>,

@@ -52,7 +52,7 @@ impl Refused {
                 };
                 Ok(Self { heading, errors: problem.errors, status: problem.status, ..Self::default() })
             }
-            "TENANT_PROVISIONING_ERROR" | "SERVICE_UNAVAILABLE" | "INTERNAL" | "RATE_LIMITED" => Ok(Self {
+            "TENANT_PROVISIONING_ERROR" | "SERVICE_UNAVAILABLE" | "INTERNAL" => Ok(Self {
                 heading: "That did not work, and nothing was done by halves".into(),
                 detail: Some("It was our fault. What you typed is still here. Please try again in a moment.".into()),
                 status: problem.status,

@@ -148,7 +148,7 @@ impl SignupReader {
         Ok(Self { user_id: claims.sub, tenant_id: claims.tid, provisioned_at })
     }
 
-    /// What an expired token of ours says, to show a person what they had begun. It opens nothing.
+    /// What a token of ours says whose time may be over, to show a person what they had begun. It opens nothing.
     pub async fn expired(app: &App, token: &SecretString) -> Option<SignupClaims> {
         app.keys.read_expired(token.expose_secret(), Audience::Signup, &app.clock.now()).await.ok()
     }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::{Client, Error, api, browser, signup_token};
 use crate::{
     app::App,
-    http::{Form, Problem, Refused, RequestId, Visit, go_to},
+    http::{Form, NoFields, Problem, Refused, RequestId, Visit, go_to},
 };
 
 /// This slice's pages.
@@ -50,12 +50,8 @@ struct Button<'a> {
 /// The token of a link, and of the form on its page.
 #[derive(Deserialize)]
 struct Link {
-    #[serde(default = "missing")]
+    #[serde(default)]
     token: SecretString,
-}
-
-fn missing() -> SecretString {
-    SecretString::default()
 }
 
 const NEW_LINK: (&str, &str) = ("Send me a new link", "/signin");
@@ -125,7 +121,8 @@ async fn log_in(
         Err(refused) => return refuse(&visit, refused),
     };
     tx.commit().await?;
-    Ok(go_to("/dashboard", [browser::cookie(&app, opened.session_id)]))
+    // A sign-up that was under way in this browser may be somebody else's.
+    Ok(go_to("/dashboard", [browser::cookie(&app, opened.session_id), signup_token::COOKIE.clear(&app.config)]))
 }
 
 /// A person gets a page where a program would get a problem.
@@ -184,15 +181,11 @@ async fn send_link(
     visit.show(refused.status, &SignInPage { email: &email, refused, sent, visit: &visit })
 }
 
-/// Nothing but the button.
-#[derive(Deserialize)]
-struct Nothing {}
-
 async fn sign_out(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     headers: HeaderMap,
-    Form { body: Nothing {}, .. }: Form<Nothing>,
+    _: Form<NoFields>,
 ) -> Result<Response, Problem> {
     Ok(go_to("/", leave(&app, &headers, &request).await?))
 }

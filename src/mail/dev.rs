@@ -4,7 +4,7 @@ use askama::Template;
 use axum::{Json, extract::State, http::StatusCode, response::Response, routing::post};
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use super::{Mail, links};
 use crate::{
     app::App,
     config::Environment,
-    http::{Form, Problem, Visit, go_to},
+    http::{Form, NoFields, Problem, Visit, go_to},
     outbox,
 };
 
@@ -137,14 +137,7 @@ async fn empty_page(State(app): State<App>) -> Result<StatusCode, Problem> {
     empty(&app).await
 }
 
-/// Nothing but the button.
-#[derive(Deserialize)]
-struct Nothing {}
-
-async fn empty_by_form(
-    State(app): State<App>,
-    Form { body: Nothing {}, .. }: Form<Nothing>,
-) -> Result<Response, Problem> {
+async fn empty_by_form(State(app): State<App>, _: Form<NoFields>) -> Result<Response, Problem> {
     empty(&app).await?;
     Ok(go_to("/dev/mailbox", []))
 }

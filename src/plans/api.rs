@@ -23,5 +23,5 @@ pub struct Plans {
 /// The plans that anybody may see.
 #[utoipa::path(get, path = "/public/plans", tag = "plans", responses((status = 200, body = Plans)))]
 async fn public_plans(State(app): State<App>) -> Result<Json<Plans>, Problem> {
-    Ok(Json(Plans { data: super::all(app.db.read(), false).await? }))
+    Ok(Json(Plans { data: super::offered(app.db.read(), &app.config.billing, false).await? }))
 }

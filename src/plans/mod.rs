@@ -11,7 +11,7 @@ pub(crate) mod store;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-pub use store::{Features, Limits, PlanRow, all, by_slug};
+pub use store::{Features, Limits, PlanRow, all, by_slug, offered};
 use utoipa::ToSchema;
 
 /// An amount of money.

@@ -17,19 +17,11 @@ pub fn routes() -> Router<App> {
 /// A plan, as the page offers it.
 struct Offer {
     plan: PlanView,
-    /// Days of trial that somebody gets who signs up now; 0 is none.
-    trial_days: i64,
     /// The one to look at first.
     is_first: bool,
 }
 
 impl Offer {
-    fn of(plan: PlanView, trial_days: Option<i64>) -> Self {
-        let is_free = plan.price.amount == 0;
-        let trial_days = if is_free { 0 } else { trial_days.unwrap_or(plan.trial_days) };
-        Self { plan, trial_days, is_first: false }
-    }
-
     /// `3`, or `Unlimited`; nothing where the plan does not say.
     fn limit(&self, name: &str) -> Option<String> {
         let limit = *self.plan.limits.get(name)?;
@@ -70,7 +62,7 @@ impl Offer {
     }
 
     fn trial(&self) -> String {
-        match self.trial_days {
+        match self.plan.trial_days {
             _ if self.plan.contact_sales => "By contract".to_owned(),
             0 if self.plan.price.amount == 0 => "Not needed".to_owned(),
             0 => "None".to_owned(),
@@ -93,15 +85,16 @@ struct Page {
 impl Page {
     /// The days of trial that every plan which costs something begins with; nothing where they differ.
     fn trial_days(&self) -> Option<i64> {
-        let mut days = self.offers.iter().filter(|offer| offer.plan.price.amount > 0).map(|offer| offer.trial_days);
+        let mut days =
+            self.offers.iter().filter(|offer| offer.plan.price.amount > 0).map(|offer| offer.plan.trial_days);
         let first = days.next().filter(|first| *first > 0)?;
         days.all(|others| others == first).then_some(first)
     }
 }
 
 async fn pricing(State(app): State<App>) -> Result<Response, Problem> {
-    let plans = super::all(app.db.read(), false).await?;
-    let mut offers: Vec<_> = plans.into_iter().map(|plan| Offer::of(plan, app.config.billing.trial_days)).collect();
+    let plans = super::offered(app.db.read(), &app.config.billing, false).await?;
+    let mut offers: Vec<_> = plans.into_iter().map(|plan| Offer { plan, is_first: false }).collect();
     if let Some(first) = offers.iter_mut().find(|offer| offer.plan.price.amount > 0 && !offer.plan.contact_sales) {
         first.is_first = true;
     }

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use uuid::Uuid;
 
 use super::{Money, PlanView};
-use crate::db::sql;
+use crate::{config, db::sql};
 
 /// Limits by name; 0 is unlimited.
 pub type Limits = BTreeMap<String, i64>;
@@ -77,6 +77,20 @@ pub async fn all(db: &impl ConnectionTrait, hidden: bool) -> Result<Vec<PlanView
             .all(db)
             .await?;
     Ok(plans.into_iter().map(|plan| view(plan, &limits, &features)).collect())
+}
+
+/// The plans as somebody gets them who signs up now, as [`all`] has them: with the trial that the operator has configured in place of the plans'
+/// own. Free plans have none.
+pub async fn offered(
+    db: &impl ConnectionTrait,
+    billing: &config::Billing,
+    hidden: bool,
+) -> Result<Vec<PlanView>, DbErr> {
+    let mut plans = all(db, hidden).await?;
+    for plan in &mut plans {
+        plan.trial_days = if plan.price.amount == 0 { 0 } else { billing.trial_days.unwrap_or(plan.trial_days) };
+    }
+    Ok(plans)
 }
 
 fn view(plan: PlanRow, limits: &[LimitRow], features: &[FeatureRow]) -> PlanView {

@@ -79,7 +79,8 @@ async fn look_up_with(
     let candidates: Vec<Slug> = candidates(slug).collect();
     let places: Vec<String> = (3..3 + candidates.len()).map(|n| format!("${n}")).collect();
     let query = format!(
-        "select {COLUMNS}, {flag} as signup_enabled, u.id as user_id, u.password_hash, p.id as plan_found, \
+        "select {COLUMNS}, {flag} as signup_enabled, u.id as user_id, \
+         case when u.disabled_at is null then u.password_hash end as password_hash, p.id as plan_found, \
          case when u.id is not null then (select t.id from tenants t \
           join memberships m on m.tenant_id = t.id and m.role = 'owner' where m.user_id = u.id and t.door = 'wizard' \
           and t.provisioned_at is null limit 1) end as unfinished_tenant, \

@@ -55,7 +55,8 @@ pub fn next(tenant: &TenantRow, queued: bool) -> Next {
     }
 }
 
-fn after_branding(plan: &str) -> Next {
+/// The last step of a plan's wizard.
+pub(super) fn after_branding(plan: &str) -> Next {
     match plan {
         plan if MAKE.contains(&plan) => Next::Make,
         plan if CONFIRM.contains(&plan) => Next::Confirm,

@@ -1,5 +1,6 @@
 //! The wizard in a browser without JavaScript: by forms alone, on both databases.
 
+use reqwest::Method;
 use serde_json::json;
 use tenantry::serve::Roles;
 
@@ -263,7 +264,7 @@ on_both! {
         begin(&mut browser, "Acme", "free").await;
         late.go("/onboarding").await;
         let form = late.form("/onboarding").fill("email", "eve@example.com").fill("tenant_name", "Late");
-        let off = product.request(reqwest::Method::PUT, "/api/v1/admin/feature-flags/signup_enabled");
+        let off = product.request(Method::PUT, "/api/v1/admin/feature-flags/signup_enabled");
         off.bearer_auth(ADMIN_TOKEN).json(&json!({"enabled": false})).send().await.unwrap();
         late.send(&form.fill("password", "correct-horse-battery")).await;
         is_at(&late, "/onboarding", 503);
@@ -330,6 +331,14 @@ on_both! {
         shows(&browser, "Hopper is not open yet");
         shows(&browser, "Automations: no luck");
         let retry = browser.form("/dashboard/retry");
+        // The wizard is not theirs: an operator has set the tenant up.
+        browser.go("/onboarding/progress").await;
+        is_at(&browser, "/dashboard", 200);
+        let mut end = retry.clone();
+        end.action = "/onboarding/plan/finish".into();
+        browser.send(&end).await;
+        is_at(&browser, "/dashboard", 200);
+        assert_eq!(product.database.count("select count(*) as n from provision_runs").await, 1);
         product.database.execute("update memberships set role = 'viewer'").await;
         browser.send(&retry).await;
         is_at(&browser, "/dashboard/retry", 403);
@@ -338,6 +347,90 @@ on_both! {
         is_at(&browser, "/dashboard", 200);
         shows(&browser, "It is being set up");
         assert_eq!(product.database.count("select count(*) as n from provision_runs where status = 'pending'").await, 1);
+        product.database.execute("update tenants set status = 'suspended'").await;
+        browser.go("/dashboard").await;
+        shows(&browser, "It has been suspended.");
+    }
+}
+
+on_both! {
+    async fn who_signs_in_leaves_somebody_elses_sign_up_behind(database: Database) {
+        let product = Product::start(database).await;
+        let mut browser = Browser::new(&product);
+        begin(&mut browser, "Brief", "free").await;
+        browser.send(&browser.form("/onboarding/branding")).await;
+        browser.send(&browser.form("/onboarding/plan/finish")).await;
+        let alpha = product.visit("Alpha", "pro").await;
+        product.post("/api/v1/auth/magic-link", &json!({"email": alpha.email})).await.expect(202);
+        let secret = product.secret(&alpha.email, "/magic-link").await;
+        browser.go(&format!("/magic-link?token={secret}")).await;
+        browser.send(&browser.form("/magic-link")).await;
+        is_at(&browser, "/onboarding/branding", 200);
+        shows(&browser, "Make it look like Alpha");
+        // Disabled, they are nobody here, and nothing of theirs is shown.
+        let mut token = browser.clone();
+        token.set_cookie("tenantry_session", None);
+        token.set_cookie("tenantry_signup", Some(&alpha.token));
+        token.go("/onboarding").await;
+        is_at(&token, "/onboarding/branding", 200);
+        product.database.execute("update users set disabled_at = created_at").await;
+        token.go("/onboarding").await;
+        is_at(&token, "/onboarding", 200);
+        assert!(!token.html.contains(&alpha.email) && !token.html.contains("expired"), "{}", token.html);
+        let form = token.form("/onboarding").fill("email", &alpha.email).fill("password", "correct-horse-battery");
+        token.send(&form.fill("tenant_name", "Alpha")).await;
+        is_at(&token, "/onboarding", 409);
+    }
+}
+
+on_both! {
+    async fn what_the_wizard_offers_is_what_one_gets(database: Database) {
+        let product = Product::start_as(database, Settings::default().with("TENANTRY_BILLING__TRIAL_DAYS", "3"), HTTP).await;
+        for path in ["/onboarding", "/pricing"] {
+            let page = product.get(path).await.text;
+            assert!(page.contains("3 days") && !page.contains("14 days"), "{path}: {page}");
+        }
+        let unknown = product.get("/onboarding?plan=nonsense").await.text;
+        assert!(unknown.contains("value=\"starter\" selected"), "{unknown}");
+        let mut browser = Browser::new(&product);
+        begin(&mut browser, "Acme", "pro").await;
+        browser.send(&browser.form("/onboarding/branding")).await;
+        shows(&browser, "3 days free");
+        browser.go("/onboarding/plan?plan=starter").await;
+        shows(&browser, "Connect Make.com");
+        assert!(!browser.html.contains("/onboarding/plan/finish"), "that would set up Pro: {}", browser.html);
+        shows(&browser, "Switch to Pro");
+        let mut browser = Browser::new(&product);
+        begin(&mut browser, "Grow", "growth").await;
+        browser.send(&browser.form("/onboarding/branding")).await;
+        browser.go("/onboarding/plan?plan=pro").await;
+        shows(&browser, "Confirm Pro");
+        shows(&browser, "/onboarding/plan?plan=growth\">Switch to Growth");
+        browser.go("/onboarding/plan?plan=growth").await;
+        shows(&browser, "Growth sends what happens");
+    }
+}
+
+on_both! {
+    async fn the_products_pages_are_at_the_operators_hostname_only(database: Database) {
+        let settings = Settings::default().with("TENANTRY_BASE_DOMAIN", "tenants.example");
+        let product = Product::start_with(database, settings).await;
+        product.settle("Acme", "free").await;
+        for (method, host, path, status) in [
+            (Method::GET, "acme.tenants.example", "/onboarding?plan=pro", 307),
+            (Method::GET, "acme.tenants.example", "/admin/signin", 307),
+            (Method::GET, "nobody.tenants.example", "/signin", 307),
+            (Method::POST, "acme.tenants.example", "/onboarding", 404),
+            (Method::GET, "acme.tenants.example", "/", 200),
+            (Method::GET, "tenants.example", "/onboarding", 200),
+            (Method::GET, "localhost", "/onboarding", 200),
+        ] {
+            let answer = product.call(method.clone(), path, None, None, &[("host", host)]).await;
+            assert_eq!(answer.status, status, "{method} {host}{path}");
+            if status == 307 {
+                assert_eq!(answer.headers["location"], format!("http://localhost:8080{path}"));
+            }
+        }
     }
 }
 
@@ -366,8 +459,7 @@ on_both! {
         browser.go("/nowhere").await;
         is_at(&browser, "/nowhere", 404);
         assert!(browser.headers["content-type"].to_str().unwrap().starts_with("text/html"));
-        shows(&browser, "There is nothing at this address");
-        shows(&browser, browser.headers["x-request-id"].to_str().unwrap());
+        shows(&browser, "This page was never there");
         product.get("/nowhere").await.expect_problem(404, "NOT_FOUND");
     }
 }

@@ -56,32 +56,41 @@ document.addEventListener("input", ({ target }) => {
   keep(target.form);
 });
 
-/* What was typed survives a reload */
+/* What was typed survives a reload, in this tab, for this sign-up, and as long as the server knows nothing newer */
 
-const drawer = (form) => `draft:${form.dataset.step}`;
+const drawer = (form) => `draft:${form.dataset.step}:${form.dataset.tenant ?? ""}`;
+const served = (field) => (field.options ? [...field.options].find((option) => option.defaultSelected)?.value : field.defaultValue) ?? "";
 
 function keep(form) {
   if (!form.dataset.step) return;
-  const typed = [...new FormData(form)].filter(([name]) => !["csrf", "key", "password"].includes(name));
-  sessionStorage.setItem(drawer(form), JSON.stringify(typed));
+  const fields = [...form.elements].filter(({ name, type }) => name && !["hidden", "password", "submit"].includes(type) && name !== "password");
+  sessionStorage.setItem(drawer(form), JSON.stringify(fields.map((field) => [field.name, field.value, served(field)])));
 }
 
 function restore(form) {
   const typed = JSON.parse(sessionStorage.getItem(drawer(form)) ?? "[]");
   const chosen = new URLSearchParams(location.search);
-  for (const [name, value] of typed.filter(([name]) => !chosen.has(name))) if (form.elements[name]) form.elements[name].value = value;
+  for (const [name, value, before] of typed) {
+    const field = form.elements[name];
+    if (field && !chosen.has(name) && served(field) === before) field.value = value;
+  }
+}
+
+function forget() {
+  for (const name of Object.keys(sessionStorage)) if (name.startsWith("draft:")) sessionStorage.removeItem(name);
 }
 
 /* Waiting, in view */
 
 const CLOCK = '<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6.5"/><path d="M8 4.5V8l2.3 1.6"/></svg>';
 
+let waiting;
+
 /** Shows why nothing happens and counts down; ends early at a press of the button, or when the network is back. */
 function wait(put, seconds, words) {
   const element = (name, properties) => Object.assign(document.createElement(name), properties);
   const notice = element("div", { id: "connection", className: "notice warn", role: "status" });
   const button = element("button", { className: "button quiet", type: "button", textContent: seconds ? "Try now" : "Retry" });
-  button.dataset.retryNow = "";
   // Not read out at every second.
   const countdown = element("p", { className: "number", ariaHidden: "true" });
   const actions = element("p", { className: "actions" });
@@ -93,7 +102,8 @@ function wait(put, seconds, words) {
     actions,
   );
   notice.insertAdjacentHTML("afterbegin", CLOCK);
-  document.getElementById("connection")?.remove();
+  // One wait at a time; what waited before tries again with this one.
+  waiting?.();
   put(notice);
   notice.scrollIntoView({ block: "nearest" });
   return new Promise((resolve) => {
@@ -103,8 +113,10 @@ function wait(put, seconds, words) {
       clearInterval(timer);
       removeEventListener("online", done);
       notice.remove();
+      waiting = undefined;
       resolve();
     };
+    waiting = done;
     const timer = seconds ? setInterval(() => { left -= 1; if (left > 0) show(); else done(); }, 1000) : undefined;
     show();
     button.addEventListener("click", done);
@@ -123,6 +135,9 @@ async function persist(attempt, put, words) {
     if (failed >= PAUSES.length) failed = -1;
   }
 }
+
+/** An answer that is worth showing: a page of ours, and a closed door rather than one that says "try again". */
+const isFinal = (answer) => answer?.html.includes('id="main"') && (answer.status < 500 || answer.html.includes("data-closed"));
 
 async function fetched(address, options) {
   try {
@@ -148,7 +163,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.hasAttribute("data-sending")) return event.preventDefault();
   // Whoever starts over wants nothing of what was typed before.
-  if (form.matches("[action$=start-over]")) sessionStorage.clear();
+  if (form.matches("[action$=start-over]")) forget();
   if (!form.matches("[data-enhance]")) return busy(form, event.submitter, true);
   event.preventDefault();
   if (event.submitter?.formNoValidate || check(form)) deliver(form, event.submitter);
@@ -164,9 +179,7 @@ async function deliver(form, submitter) {
   const answer = await persist(async () => {
     // Read each time: what is changed while it waits goes with it.
     const answer = await fetched(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, submitter)) });
-    // A closed door is an answer; a page that says "try again" is none, nor is what comes from elsewhere.
-    const isFinal = answer?.html.includes('id="main"') && (answer.status < 500 || answer.html.includes("data-closed"));
-    return isFinal ? answer : undefined;
+    return isFinal(answer) ? answer : undefined;
   }, (notice) => (form.querySelector(".actions") ?? form.querySelector("button")).before(notice), words);
   if (!answer.redirected) {
     show(answer.html);
@@ -205,7 +218,9 @@ function show(html) {
   else document.getElementById("main").replaceChildren(...next.getElementById("main").childNodes);
   for (const [id, value] of passwords) {
     const field = document.getElementById(id);
-    if (field && !field.value) field.value = value;
+    if (!field || field.value || !value) continue;
+    field.value = value;
+    document.getElementById(`${id}-hint`)?.replaceChildren("What you typed is still here.");
   }
   arrive();
 }
@@ -224,6 +239,8 @@ function lookUp(name, slug) {
     const preview = document.getElementById("address-preview");
     try {
       const found = await (await fetch(`/onboarding/address?${query}`, { signal: asking.signal })).json();
+      // The page may have changed meanwhile.
+      if (!slug.isConnected) return;
       const suffix = document.getElementById("slug-suffix").textContent;
       if (found.slug && (name.value || slug.value)) preview.textContent = found.slug + suffix;
       if (!slug.value) tell(slug, name.value && found.slug ? `You get ${found.slug}${suffix}` : "", "good");
@@ -311,8 +328,9 @@ async function watch() {
   if (watching || isOver()) return;
   watching = true;
   const source = new EventSource("/onboarding/progress/events");
+  let fresh = false;
   let heard;
-  for (const kind of ["step", "status"]) source.addEventListener(kind, () => heard?.());
+  for (const kind of ["step", "status"]) source.addEventListener(kind, () => { fresh = true; heard?.(); });
   const words = { heading: "We cannot be reached from here", text: "The set-up goes on without this page.", end: "Check your connection, then look again." };
   while (!isOver()) {
     // Events say at once when to look; where none come, it is looked now and then.
@@ -320,10 +338,12 @@ async function watch() {
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, patience);
       heard = () => { clearTimeout(timer); setTimeout(resolve, 50); };
+      if (fresh) heard();
     });
+    fresh = false;
     const answer = await persist(async () => {
       const answer = await fetched("/onboarding/progress");
-      return answer && answer.status < 500 ? answer : undefined;
+      return isFinal(answer) ? answer : undefined;
     }, (notice) => progress().querySelector(".main").prepend(notice), words);
     if (new URL(answer.url).pathname !== location.pathname) {
       location.assign(answer.url);
@@ -352,6 +372,7 @@ function arrive() {
   const at = progress();
   if (at) {
     announce(at.dataset.news);
+    forget();
     onward();
     watch();
   }

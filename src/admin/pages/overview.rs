@@ -38,9 +38,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// The state that runs are asked for in; nothing for all.
     fn state(&self) -> Option<ProvisionState> {
-        let states =
-            [ProvisionState::Failed, ProvisionState::Processing, ProvisionState::Pending, ProvisionState::Complete];
-        states.into_iter().find(|state| state.as_str() == self.run)
+        RUNS.into_iter().find(|state| state.as_str() == self.run)
     }
 
     fn is_narrow(&self) -> bool {

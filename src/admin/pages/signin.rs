@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     app::App,
-    http::{FieldError, Form, Problem, Refused, RequestId, Visit, go_to},
+    http::{FieldError, Form, NoFields, Problem, Refused, RequestId, Visit, go_to},
     identity::{self, admin_session},
 };
 
@@ -62,16 +62,12 @@ pub(super) async fn submit(
     render(&app, &visit, refused)
 }
 
-/// Nothing but the button.
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
-
 /// Takes the cookies back, and ends the session of a user who is an administrator.
 pub(super) async fn leave(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
-    Form { body: Nothing {}, .. }: Form<Nothing>,
+    _: Form<NoFields>,
 ) -> Result<Response, Problem> {
     let is_user = admin_session::admin(&app, &headers).await?.is_some_and(|admin| admin.user_id.is_some());
     let mut cookies = vec![admin_session::no_cookie(&app)];

@@ -8,7 +8,7 @@ use super::status_word;
 use crate::{
     app::App,
     billing,
-    http::{Form, Path, Problem, Query, RequestId, Visit, go_to},
+    http::{Form, NoFields, Path, Problem, Query, RequestId, Visit, go_to},
     identity::{SignedInAdmin, users},
     provisioning::{self, RunStatus, Status, StepState, StepStatus, shown},
     tenants::{self, TenantRow},
@@ -99,17 +99,13 @@ pub(super) async fn page(
     visit.show(StatusCode::OK, &page)
 }
 
-/// Nothing but the button.
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
-
 /// Sets a failed run going again. One that is going already goes on.
 pub(super) async fn retry(
     State(app): State<App>,
     SignedInAdmin(admin): SignedInAdmin,
     Extension(request_id): Extension<RequestId>,
     Path(slug): Path<String>,
-    Form { body: Nothing {}, key }: Form<Nothing>,
+    Form { key, .. }: Form<NoFields>,
 ) -> Result<Response, Problem> {
     let tenant = tenants::by_slug(app.db.read(), &slug).await?.ok_or_else(Problem::not_found)?;
     match provisioning::api::again(&app, &key, "platform", tenant.id, admin.actor(), request_id).await {

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::{
     Extension,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::Response,
 };
 use secrecy::SecretString;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{COOKIE, COOKIE_LIFE, Refused, Standing, closed, page_of, stand};
 use crate::{
     app::App,
-    http::{Form, Problem, RequestId, Visit, go_to},
+    http::{Form, NoFields, Problem, RequestId, Visit, go_to},
     identity::{Client, browser, users},
     plans::{self, PlanView},
     signup::{
@@ -66,10 +66,19 @@ impl Page<'_> {
     }
 }
 
-async fn render(app: &App, visit: &Visit, typed: Typed, refused: Refused, before: Before) -> Result<Response, Problem> {
-    let mut plans = plans::all(app.db.read(), false).await?;
+async fn render(
+    app: &App,
+    visit: &Visit,
+    mut typed: Typed,
+    refused: Refused,
+    before: Before,
+) -> Result<Response, Problem> {
+    let mut plans = plans::offered(app.db.read(), &app.config.billing, false).await?;
     plans.retain(|plan| !plan.contact_sales);
-    let status = if refused.is_some() { refused.status } else { StatusCode::OK };
+    if !plans.iter().any(|plan| plan.slug == typed.plan) {
+        typed.plan = "starter".into();
+    }
+    let status = refused.status;
     let min_password = app.config.password.min_length;
     let base_domain = &app.config.base_domain;
     visit.show(status, &Page { typed, refused, before, min_password, base_domain, plans, visit })
@@ -99,8 +108,6 @@ pub(super) async fn page(
     }
     if let Some(plan) = wanted.plan {
         typed.plan = plan;
-    } else if typed.plan.is_empty() {
-        typed.plan = "starter".into();
     }
     render(&app, &visit, typed, Refused::default(), before).await
 }
@@ -177,11 +184,7 @@ pub(super) async fn submit(
     render(&app, &visit, typed, refused, Before::Nothing).await
 }
 
-/// Nothing but the button.
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
-
 /// Forgets the wizard under way in this browser, so that another can begin. What was signed up stays and can be resumed.
-pub(super) async fn start_over(State(app): State<App>, Form { body: Nothing {}, .. }: Form<Nothing>) -> Response {
+pub(super) async fn start_over(State(app): State<App>, _: Form<NoFields>) -> Response {
     go_to("/onboarding", [COOKIE.clear(&app.config), browser::no_cookie(&app)])
 }

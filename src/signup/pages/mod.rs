@@ -32,7 +32,7 @@ use crate::{
         signup_token::{COOKIE, COOKIE_LIFE},
     },
     provisioning::{self, Status},
-    tenants::{self, Role, TenantRow},
+    tenants::{self, Door, Role, TenantRow},
 };
 
 /// This slice's pages.
@@ -110,16 +110,10 @@ async fn stand(app: &App, headers: &HeaderMap) -> Result<Standing, Problem> {
         match SignupReader::of(app, Some(&token)).await {
             Ok(token) => return Ok(Standing::At(Box::new(Wizard::of(app, token).await?))),
             Err(refused) if refused.status != StatusCode::UNAUTHORIZED => return Err(refused),
-            Err(_) => {}
-        }
-        if let Some(claims) = SignupReader::expired(app, &token).await {
-            match tenants::by_id(app.db.read(), claims.tid).await? {
-                None => return Ok(Standing::Removed),
-                Some(tenant) if tenant.provisioned_at.is_none() && tenant.owner_id == claims.sub => {
-                    return Ok(Standing::Expired(Box::new(tenant)));
+            Err(refused) => {
+                if let Some(before) = ended(app, &token, refused.code == "TOKEN_EXPIRED").await? {
+                    return Ok(before);
                 }
-                // The sign-up has long been finished.
-                Some(_) => {}
             }
         }
     }
@@ -128,7 +122,21 @@ async fn stand(app: &App, headers: &HeaderMap) -> Result<Standing, Problem> {
     };
     let token = SignupReader { user_id: user.user_id, tenant_id: user.tenant_id, provisioned_at: None };
     let wizard = Wizard::of(app, token).await?;
-    Ok(if wizard.next == Next::Done { Standing::Nobody } else { Standing::At(Box::new(wizard)) })
+    // A tenant that came by another door has no wizard; its owner's pages are the dashboard's.
+    let is_under_way = wizard.next != Next::Done && wizard.tenant.door == Door::Wizard;
+    Ok(if is_under_way { Standing::At(Box::new(wizard)) } else { Standing::Nobody })
+}
+
+/// What became of a sign-up whose token opens nothing any more; nothing where it has long been finished, or was none of ours.
+async fn ended(app: &App, token: &SecretString, has_expired: bool) -> Result<Option<Standing>, Problem> {
+    let Some(claims) = SignupReader::expired(app, token).await else { return Ok(None) };
+    let tenant = tenants::by_id(app.db.read(), claims.tid).await?;
+    let is_begun = |tenant: &TenantRow| tenant.provisioned_at.is_none() && tenant.owner_id == claims.sub;
+    Ok(match tenant {
+        None => Some(Standing::Removed),
+        Some(tenant) if has_expired && is_begun(&tenant) => Some(Standing::Expired(Box::new(tenant))),
+        Some(_) => None,
+    })
 }
 
 #[derive(askama::Template)]

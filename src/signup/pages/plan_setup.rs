@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     extract::{Query, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::Response,
 };
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use crate::{
     plans::{self, PlanView},
     signup::{
         api,
-        wizard::{Ending, Next},
+        wizard::{self, Ending, Next},
     },
     tenants::TenantRow,
     webhooks,
@@ -35,6 +35,8 @@ struct Page<'a> {
     plan: PlanView,
     /// The plan that it offers instead.
     other: Option<PlanView>,
+    /// Whether this is the tenant's own plan.
+    is_own: bool,
     ending: Next,
     webhook_url: String,
     refused: Refused,
@@ -49,19 +51,33 @@ async fn render(
     (ending, webhook_url): (Next, String),
     refused: Refused,
 ) -> Result<Response, Problem> {
-    let plans = plans::all(app.db.read(), true).await?;
+    let plans = plans::offered(app.db.read(), &app.config.billing, true).await?;
     let named = |slug: &str| plans.iter().find(|plan| plan.slug == slug).cloned();
     let own = wizard.tenant.plan.as_str();
-    // What is set up here for a plan of another kind is the first plan of this kind.
+    // What is set up here for a plan of another kind is the first plan of this kind; the way back leads to the tenant's own.
+    let if_own = |kind, first| if wizard.next == kind { own } else { first };
     let (plan, other) = match ending {
-        Next::Make => (if wizard.next == Next::Make { own } else { "starter" }, "pro"),
-        Next::Confirm => (if wizard.next == Next::Confirm { own } else { "pro" }, "starter"),
+        Next::Make => (if_own(Next::Make, "starter"), if_own(Next::Confirm, "pro")),
+        Next::Confirm => (if_own(Next::Confirm, "pro"), if_own(Next::Make, "starter")),
         _ => (own, "starter"),
     };
     let plan = named(plan).ok_or_else(Problem::not_found)?;
-    let status = if refused.is_some() { refused.status } else { StatusCode::OK };
+    let status = refused.status;
     let (tenant, base_domain) = (&wizard.tenant, app.config.base_domain.as_str());
-    visit.show(status, &Page { tenant, plan, other: named(other), ending, webhook_url, refused, base_domain, visit })
+    visit.show(
+        status,
+        &Page {
+            tenant,
+            is_own: plan.slug == own,
+            plan,
+            other: named(other),
+            ending,
+            webhook_url,
+            refused,
+            base_domain,
+            visit,
+        },
+    )
 }
 
 /// The plan's own set-up, or that of the plan that a link chose.
@@ -76,9 +92,8 @@ pub(super) async fn page(
         Err(elsewhere) => return Ok(elsewhere),
     };
     let ending = match wanted.plan.as_deref() {
-        Some("starter") => Next::Make,
-        Some("pro") => Next::Confirm,
-        _ => wizard.next,
+        Some(plan) => wizard::after_branding(plan),
+        None => wizard.next,
     };
     let url = webhooks::signup_url(app.db.read(), wizard.tenant.id).await?.unwrap_or_default();
     render(&app, &visit, &wizard, (ending, url), Refused::default()).await
@@ -120,7 +135,7 @@ async fn end(
         Ok(_) => Ok(go_to("/onboarding/progress", [])),
         Err(refused) if refused.code == "PROVISION_ALREADY_STARTED" => Ok(go_to("/onboarding/progress", [])),
         Err(refused) if wizard.next == Next::Status => {
-            super::progress::refuse(app, visit, wizard, url, Refused::of(refused)?).await
+            super::progress::render(app, visit, wizard, Some(url), Refused::of(refused)?).await
         }
         Err(refused) => render(app, visit, &wizard, (next, url), Refused::of(refused)?).await,
     }

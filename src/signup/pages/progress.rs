@@ -7,14 +7,13 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
 
 use super::{Refused, Standing, Wizard, stand};
 use crate::{
     app::App,
     audit::Actor,
     billing,
-    http::{Form, Problem, RequestId, Visit, go_to},
+    http::{Form, NoFields, Problem, RequestId, Visit, go_to},
     provisioning::{self, RunStatus, Status, StepName, shown::Shown},
     signup::wizard::Next,
     tenants::{self, TenantRow},
@@ -92,7 +91,8 @@ impl Page<'_> {
     }
 }
 
-async fn render(
+/// The page; again with what was typed where that was refused.
+pub(super) async fn render(
     app: &App,
     visit: &Visit,
     wizard: Wizard,
@@ -117,8 +117,7 @@ async fn render(
         refused,
         visit,
     };
-    let status = if page.refused.is_some() { page.refused.status } else { StatusCode::OK };
-    visit.show(status, &page)
+    visit.show(page.refused.status, &page)
 }
 
 /// How far it is.
@@ -127,17 +126,6 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap, visit: Visi
         Ok(wizard) => render(&app, &visit, wizard, None, Refused::default()).await,
         Err(elsewhere) => Ok(elsewhere),
     }
-}
-
-/// The page again, because what was sent from it was refused.
-pub(super) async fn refuse(
-    app: &App,
-    visit: &Visit,
-    wizard: Wizard,
-    typed: String,
-    refused: Refused,
-) -> Result<Response, Problem> {
-    render(app, visit, wizard, Some(typed), refused).await
 }
 
 /// The run's events, as `provision-events` has them, for a browser with its cookies.
@@ -149,16 +137,12 @@ pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Result
     }
 }
 
-/// Nothing but the button.
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
-
 /// Sets a failed run going again. One that is going already goes on.
 pub(super) async fn retry(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
-    Form { body: Nothing {}, key }: Form<Nothing>,
+    Form { key, .. }: Form<NoFields>,
 ) -> Result<Response, Problem> {
     let wizard = match Wizard::at(&app, &headers, &OPEN).await? {
         Ok(wizard) => wizard,
