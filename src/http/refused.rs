@@ -25,6 +25,15 @@ impl Refused {
         self.errors.iter().find(|error| error.field == field).map(|error| error.message.as_str())
     }
 
+    /// By field what the summary says, which stands far from the field and has to name it.
+    pub fn summary(&self) -> Vec<(&str, String)> {
+        let words = |error: &FieldError| match error.code.as_str() {
+            "REQUIRED" => format!("{} is needed.", label(&error.field)),
+            _ => error.message.clone(),
+        };
+        self.errors.iter().map(|error| (error.field.as_str(), words(error))).collect()
+    }
+
     /// Whether there is something to say at all.
     pub fn is_some(&self) -> bool {
         !self.heading.is_empty()
@@ -61,4 +70,11 @@ impl Refused {
             _ => Err(problem),
         }
     }
+}
+
+/// A field's name for people.
+fn label(field: &str) -> String {
+    let name = if field == "tenant_name" { "company name".into() } else { field.replace('_', " ") };
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

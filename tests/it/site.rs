@@ -56,7 +56,7 @@ on_both! {
         let form = browser.form("/contact-sales").fill("email", "ada@").fill("name", "").fill("company", "Acme <Ltd>").fill("team_size", "0").fill("message", message);
         browser.send(&form).await;
         assert_eq!(browser.status, StatusCode::UNPROCESSABLE_ENTITY);
-        for shown in ["3 things need another look", "href=\"#email\"", "href=\"#name\"", "href=\"#team_size\"", "id=\"errors\" role=\"alert\" tabindex=\"-1\""] {
+        for shown in ["3 things need another look", "href=\"#email\"", "href=\"#name\">Name is needed.</a>", "href=\"#team_size\"", "id=\"errors\" role=\"alert\" tabindex=\"-1\""] {
             assert!(browser.html.contains(shown), "{shown}: {}", browser.html);
         }
         let again = browser.form("/contact-sales");
