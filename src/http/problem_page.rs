@@ -121,4 +121,14 @@ mod tests {
         assert_eq!(from("javascript:alert(1)"), None);
         assert_eq!(from("http://app.test:8080//evil.test/"), None);
     }
+
+    #[test]
+    fn what_is_our_fault_has_a_number_to_ask_about() {
+        let page =
+            |problem| write(&problem, &Visitor { again: Some("/contact-sales".into()) }, "the-id").expect("a page");
+        let ours = page(Problem::unavailable());
+        assert!(ours.contains("the-id") && ours.contains(r#"href="/contact-sales">Try again<"#), "{ours}");
+        let theirs = page(Problem::not_found());
+        assert!(!theirs.contains("the-id") && !theirs.contains("Try again"), "{theirs}");
+    }
 }
