@@ -198,3 +198,26 @@ test("a form whose cookie is gone is refused in words, and what was typed is the
   await heading(page, `Make it look like ${ADA.company}`);
   await server.onlyTenant();
 });
+
+test("what one sign-up typed is not there for the next one in the same tab", async ({ page, server }) => {
+  await doBranding(page);
+  await page.getByLabel("Make.com webhook").fill(WEBHOOK);
+  await page.getByRole("button", { name: "Set up without it" }).click();
+  await page.waitForURL("**/dashboard");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.waitForURL(`${server.url}/`);
+  await doBranding(page, { email: "grace@example.com", company: "Hopper" });
+  await expect(page.getByLabel("Make.com webhook")).toHaveValue("");
+});
+
+test("a reload does not bring back what another tab has replaced since", async ({ page, context }) => {
+  await doBasics(page);
+  await page.getByLabel("Main colour", { exact: true }).fill("#aa0000");
+  const other = await context.newPage();
+  await other.goto("/onboarding/branding");
+  await other.getByLabel("Main colour", { exact: true }).fill("#00bb00");
+  await proceed(other);
+  await other.waitForURL("**/onboarding/plan");
+  await page.reload();
+  await expect(page.getByLabel("Main colour", { exact: true })).toHaveValue("#00bb00");
+});

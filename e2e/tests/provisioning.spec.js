@@ -148,3 +148,21 @@ test.describe("without JavaScript", () => {
     await completed(page, server);
   });
 });
+
+test("an answer from somewhere in between does not end the watch, and what happens meanwhile is seen at once", async ({ page, server, webhook, noise }) => {
+  noise.expectStatus(429, "/onboarding/progress");
+  const release = webhook.hold();
+  await signUp(page, webhook);
+  await expect(step(page, "validate_webhook")).toHaveAttribute("data-state", "processing");
+  let looks = 0;
+  await page.route("**/onboarding/progress", async (route) => {
+    looks += 1;
+    if (looks > 1) return route.continue();
+    // The run ends while the page is being fetched; its events come before this answer.
+    await new Promise((resolve) => { setTimeout(resolve, 300); });
+    return route.fulfill({ status: 429, contentType: "text/plain", body: "slow down" });
+  });
+  release();
+  await page.getByRole("button", { name: "Try now" }).click();
+  await completed(page, server);
+});
