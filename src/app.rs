@@ -114,6 +114,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(leads::routes())
         .merge(identity::api::routes())
         .merge(signup::api::routes())
+        .merge(signup::register::routes())
         .merge(provisioning::api::routes())
         .merge(storefront::routes())
         .merge(admin::routes())

@@ -78,6 +78,22 @@ pub struct Opened {
     pub trial_ends_at: Option<DateTime<Utc>>,
     /// The balance after the first grant.
     pub credits: i64,
+    /// The invoice, where there is one to pay.
+    pub invoice: Option<FirstInvoice>,
+}
+
+/// The open invoice of a tenant that pays by bank transfer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FirstInvoice {
+    /// Its id.
+    pub id: Uuid,
+    /// Its number, without gaps.
+    #[schema(example = "INV-2026-000001")]
+    pub number: String,
+    /// `open`
+    pub status: &'static str,
+    /// What is to be paid.
+    pub total: Money,
 }
 
 /// The subscription's status and its trial's end, as the plan and the payment have it.
@@ -124,10 +140,16 @@ pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
         idempotency_key: "signup".into(),
         created_at: at,
     });
-    if let (Payment::BankTransfer { address }, Some(number)) = (terms.payment, &terms.invoice_number) {
-        store::first_invoice(batch, now, terms, address.as_ref(), number);
-    }
-    Opened { status, trial_ends_at, credits }
+    let invoice = match (terms.payment, &terms.invoice_number) {
+        (Payment::BankTransfer { address }, Some(number)) => Some(FirstInvoice {
+            id: store::first_invoice(batch, now, terms, address.as_ref(), number),
+            number: number.clone(),
+            status: "open",
+            total: Money { amount: plan.price_amount, currency: plan.price_currency.clone() },
+        }),
+        _ => None,
+    };
+    Opened { status, trial_ends_at, credits, invoice }
 }
 
 fn period_end(plan: &PlanRow, start: DateTime<Utc>) -> DateTime<Utc> {

@@ -145,14 +145,14 @@ pub(crate) mod invoice_line {
 /// How long a bank transfer may take.
 const DUE_AFTER: TimeDelta = TimeDelta::days(14);
 
-/// The payment method and the open invoice of a tenant that pays by bank transfer.
+/// The payment method and the open invoice of a tenant that pays by bank transfer. Answers the invoice's id.
 pub(super) fn first_invoice(
     batch: &mut Batch,
     now: &Now,
     terms: &Terms<'_>,
     address: Option<&serde_json::Value>,
     number: &str,
-) {
+) -> Uuid {
     let (tenant_id, plan, at) = (terms.tenant_id, terms.plan, now.at);
     batch.insert(payment_method::Model {
         tenant_id,
@@ -187,6 +187,7 @@ pub(super) fn first_invoice(
         amount: plan.price_amount,
         position: 1,
     });
+    id
 }
 
 /// Brings the balance of a tenant that has spent nothing yet to the plan's grant, and writes the difference into the ledger.

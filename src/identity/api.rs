@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    Client, CurrentUser, Error, Known, discovery,
+    Client, CurrentUser, Error, Known, credentials, discovery,
     email::Email,
     sessions::{self, Ended, Opened, SessionView, TokenSet},
     users::{self, Change, MembershipView, UserView},
@@ -35,6 +35,10 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(resend))
         .routes(routes!(magic_link))
         .routes(routes!(verify_magic_link))
+        .routes(routes!(login))
+        .routes(routes!(switch_tenant))
+        .routes(routes!(forgot_password))
+        .routes(routes!(reset_password))
         .routes(routes!(refresh))
         .routes(routes!(logout))
         .routes(routes!(list_sessions))
@@ -221,6 +225,154 @@ pub(super) async fn log_in(
     let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
     note(tx, now, request, who, "session.opened", json!({"session_id": opened.session_id, "by": "magic_link"})).await?;
     Ok(opened)
+}
+
+/// Who logs in, and where to.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    /// The address.
+    #[schema(example = "ada@example.com", max_length = 254)]
+    email: String,
+    /// The password.
+    #[schema(value_type = String, format = Password, example = "correct-horse-battery", max_length = 128)]
+    password: SecretString,
+    /// The tenant; the one used last where absent.
+    tenant_id: Option<Uuid>,
+}
+
+/// Logs in with a password. An unknown address is answered as a wrong password is, in the same time.
+#[utoipa::path(post, path = "/api/v1/auth/login", tag = "identity", request_body = Login,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = TokenSet), (status = 401, description = "`INVALID_CREDENTIALS`"),
+        (status = 404, description = "The user is no member of that tenant, or of any"),
+        (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+async fn login(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    client: Client,
+    Posted { body, key }: Posted<Login>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, "");
+    once.run(async {
+        let (tx, now, opened) =
+            log_in_by_password(&app, (&body.email, &body.password), body.tenant_id, client, &request).await?;
+        let tokens = tokens(&app, &tx, &now, &opened).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+    })
+    .await
+}
+
+/// What the JSON edge and the page do alike. The caller commits.
+pub(super) async fn log_in_by_password(
+    app: &App,
+    (email, password): (&str, &SecretString),
+    tenant_id: Option<Uuid>,
+    client: Client,
+    request: &RequestId,
+) -> Result<(Tx, Now, Opened), Error> {
+    let proved = credentials::prove(app, email, password).await.inspect_err(|refused| {
+        tracing::info!(feature = "identity", refusal = %refused, "Log-in refused");
+    })?;
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let opened = credentials::log_in(&tx, &now, &proved, tenant_id, client.kept()).await?;
+    let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
+    note(&tx, &now, request, who, "session.opened", json!({"session_id": opened.session_id, "by": "password"})).await?;
+    Ok((tx, now, opened))
+}
+
+/// Another tenant.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    /// Which.
+    tenant_id: Uuid,
+}
+
+/// Opens a session in another of one's tenants.
+#[utoipa::path(post, path = "/api/v1/auth/switch-tenant", tag = "identity", request_body = Switch, security(("access_token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = TokenSet), (status = 404, description = "The user is no member of that tenant"),
+        (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+async fn switch_tenant(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    client: Client,
+    user: CurrentUser,
+    Posted { body, key }: Posted<Switch>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, &user.user_id.to_string());
+    once.run(async {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        let opened = credentials::switch_tenant(&tx, &now, user.user_id, body.tenant_id, client.kept()).await?;
+        let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
+        let detail = json!({"session_id": opened.session_id, "by": "switch_tenant"});
+        note(&tx, &now, &request, who, "session.opened", detail).await?;
+        let tokens = tokens(&app, &tx, &now, &opened).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+    })
+    .await
+}
+
+/// Mails a link to set a new password, where the address is somebody's. The answer never tells.
+#[utoipa::path(post, path = "/api/v1/auth/password/forgot", tag = "identity", request_body = Address,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 202, body = Accepted), (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+async fn forgot_password(State(app): State<App>, Posted { body, key }: Posted<Address>) -> Result<Reply, Problem> {
+    send_reset_link(&app, &key, &body.email).await
+}
+
+/// What the JSON edge and the page do alike.
+pub(super) async fn send_reset_link(app: &App, key: &IdempotencyKey, address: &str) -> Result<Reply, Problem> {
+    let answer_at = tokio::time::Instant::now() + NO_SOONER;
+    let email = Email::parse(address)
+        .map_err(|error| Problem::invalid(vec![FieldError::new("email", error.code(), error.to_string())]))?;
+    let once = Once::new(app, key, "");
+    let done = once.run(async {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        credentials::ask_reset(&tx, &now, &app.post, &email, cool_down(app)).await?;
+        let reply = Accepted {
+            message: "If there is an account with this address, a link to set a new password is on its way.",
+        };
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::ACCEPTED, &reply)).await?)
+    });
+    let done = done.await;
+    tokio::time::sleep_until(answer_at).await;
+    done
+}
+
+/// A new password, and what allows it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    /// What the link in the mail carries as `?token=…`.
+    #[schema(value_type = String)]
+    token: SecretString,
+    /// At least 12 characters (8 in development), at most 128.
+    #[schema(value_type = String, format = Password, example = "correct-horse-battery", max_length = 128)]
+    password: SecretString,
+}
+
+/// Sets a new password with the token of a mailed link. All sessions end, and nobody is logged in by it.
+#[utoipa::path(post, path = "/api/v1/auth/password/reset", tag = "identity", request_body = Reset,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = Accepted), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"),
+        (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+async fn reset_password(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    Posted { body, key }: Posted<Reset>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, "");
+    once.run(async {
+        let (tx, now) = credentials::reset(&app, &body.token, body.password.clone(), &request).await?;
+        let reply = Accepted { message: "The new password is set. Log in with it." };
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &reply)).await?)
+    })
+    .await
 }
 
 async fn tokens(app: &App, tx: &Tx, now: &Now, opened: &Opened) -> Result<TokenSet, Error> {

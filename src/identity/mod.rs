@@ -11,6 +11,7 @@ pub mod admin_session;
 pub mod api;
 pub mod browser;
 mod client;
+pub mod credentials;
 mod discovery;
 pub mod email;
 mod extract;
@@ -46,6 +47,12 @@ pub enum Error {
     /// A refresh token that was used before; its session is revoked.
     #[error("the refresh token was used before")]
     TokenReused,
+    /// The address is unknown, or its password is another.
+    #[error("the credentials are invalid")]
+    InvalidCredentials,
+    /// More passwords wait to be hashed than the queue holds.
+    #[error(transparent)]
+    Overloaded(#[from] passwords::Overloaded),
     /// Nothing there that is the caller's.
     #[error("not found")]
     NotFound,
@@ -73,6 +80,10 @@ impl From<Error> for Problem {
                 "TOKEN_REUSED",
                 "This refresh token was used before, so its session has been ended. Log in again.",
             ),
+            Error::InvalidCredentials => {
+                token("INVALID_CREDENTIALS", "The email address or the password is not right.")
+            }
+            Error::Overloaded(overloaded) => overloaded.into(),
             Error::NotFound => Self::not_found(),
             Error::TooSoon { retry_after } => {
                 let detail = "A mail was sent a moment ago. Look into your mailbox, or try again shortly.";

@@ -101,9 +101,34 @@ pub async fn consume(tx: &Tx, now: &Now, purpose: Purpose, token: &SecretString)
     }
 }
 
-async fn why_not(tx: &Tx, now: &Now, purpose: Purpose, hash: Vec<u8>) -> Result<Error, sea_orm::DbErr> {
+/// What a token stands for that could be used now. It stays good.
+///
+/// # Errors
+/// As [`consume`].
+pub async fn peek(
+    db: &impl ConnectionTrait,
+    now: &Now,
+    purpose: Purpose,
+    token: &SecretString,
+) -> Result<Consumed, Error> {
+    let hash = digest(token);
+    let query = "select user_id, tenant_id, email from one_time_tokens \
+         where token_hash = $1 and purpose = $2 and used_at is null and expires_at > $3";
+    let statement = sql(db, query, [hash.clone().into(), purpose.into(), now.at.into()]);
+    match Consumed::find_by_statement(statement).one(db).await? {
+        Some(owner) => Ok(owner),
+        None => Err(why_not(db, now, purpose, hash).await?),
+    }
+}
+
+async fn why_not(
+    db: &impl ConnectionTrait,
+    now: &Now,
+    purpose: Purpose,
+    hash: Vec<u8>,
+) -> Result<Error, sea_orm::DbErr> {
     let query = "select expires_at from one_time_tokens where token_hash = $1 and purpose = $2 and used_at is null";
-    let row = tx.query_one_raw(sql(tx, query, [hash.into(), purpose.into()])).await?;
+    let row = db.query_one_raw(sql(db, query, [hash.into(), purpose.into()])).await?;
     let expires_at: Option<DateTime<Utc>> = row.map(|row| row.try_get("", "expires_at")).transpose()?;
     Ok(if expires_at.is_some_and(|at| at <= now.at) { Error::TokenExpired } else { Error::TokenInvalid })
 }

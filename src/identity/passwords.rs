@@ -58,6 +58,12 @@ pub fn check(password: &SecretString, rules: &config::Password, inputs: &[&str])
     Ok(())
 }
 
+/// Whether anybody can have this password: what is longer than one may be is not worth a hash.
+pub fn could_be(password: &SecretString) -> bool {
+    let password = password.expose_secret();
+    password.len() <= MAX_BYTES && password.chars().count() <= MAX_CHARACTERS
+}
+
 /// As zxcvbn estimates it, 0 to 4, of the password's beginning: for 128 characters the estimate takes 8 ms.
 fn strength(password: &str, inputs: &[&str]) -> u8 {
     let end = password.char_indices().nth(ESTIMATED).map_or(password.len(), |(end, _)| end);
@@ -132,6 +138,13 @@ impl Hasher {
         let (answer, hashed) = oneshot::channel();
         self.0.submit(Job::Hash { password, salt, params: self.0.params.clone(), answer })?;
         hashed.instrument(span!("hash_password")).await.map_err(|_| Overloaded)
+    }
+
+    /// Whether a hash was made at the cost that is configured now.
+    pub fn is_current(&self, phc: &str) -> bool {
+        let params = PasswordHash::new(phc).ok().and_then(|hash| Params::try_from(&hash).ok());
+        let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+        params.is_some_and(|params| cost(&params) == cost(&self.0.params))
     }
 
     /// Whether `password` is the one that `phc` was made of, at the cost that `phc` names.

@@ -135,7 +135,7 @@ pub async fn verify_email(tx: &Tx, now: &Now, token: &SecretString) -> Result<Us
 }
 
 /// Whoever has a token that went to an address reads that address. An address that was given up meanwhile proves nothing.
-async fn prove(tx: &Tx, now: &Now, user_id: Uuid, email: &str) -> Result<UserView, Error> {
+pub(super) async fn prove(tx: &Tx, now: &Now, user_id: Uuid, email: &str) -> Result<UserView, Error> {
     let query = format!(
         "update users set email_verified_at = coalesce(email_verified_at, $1), updated_at = $1 \
          where id = $2 and email = $3 and disabled_at is null returning {VIEW}"
@@ -167,7 +167,7 @@ pub async fn log_in_by_link(
 }
 
 /// The tenant that a user used last, or joined first.
-async fn last_used(tx: &Tx, user_id: Uuid) -> Result<Option<Uuid>, DbErr> {
+pub(super) async fn last_used(tx: &Tx, user_id: Uuid) -> Result<Option<Uuid>, DbErr> {
     let query = "select m.tenant_id from memberships m where m.user_id = $1 \
          order by (select max(s.last_used_at) from sessions s where s.user_id = m.user_id and s.tenant_id = m.tenant_id) \
          desc nulls last, m.created_at, m.tenant_id limit 1";
@@ -226,16 +226,27 @@ pub async fn ask_verification(
     Ok(batch.send(tx).await?)
 }
 
+/// Whom a letter of that purpose may go to, where the address is a member's and none was sent within `wait`.
+pub(super) async fn due(
+    tx: &Tx,
+    now: &Now,
+    email: &Email,
+    purpose: Purpose,
+    wait: TimeDelta,
+) -> Result<Option<(Uuid, Email)>, Error> {
+    let Some((user, email)) = addressee(tx, "email = $1", email.as_str().into()).await? else { return Ok(None) };
+    match cool_down(tx, now, user.id, purpose, wait).await {
+        Err(Error::TooSoon { .. }) => Ok(None),
+        checked => checked.map(|()| Some((user.id, email))),
+    }
+}
+
 /// Sends a magic link to an address, where it is a member's and none was sent within `wait`. Whether it was is not told.
 pub async fn ask_magic_link(tx: &Tx, now: &Now, post: &Post, email: &Email, wait: TimeDelta) -> Result<(), Error> {
-    let Some((user, email)) = addressee(tx, "email = $1", email.as_str().into()).await? else { return Ok(()) };
-    let Some(tenant) = last_used(tx, user.id).await? else { return Ok(()) };
-    match cool_down(tx, now, user.id, Purpose::MagicLink, wait).await {
-        Err(Error::TooSoon { .. }) => return Ok(()),
-        checked => checked?,
-    }
+    let Some((user_id, email)) = due(tx, now, email, Purpose::MagicLink, wait).await? else { return Ok(()) };
+    let Some(tenant) = last_used(tx, user_id).await? else { return Ok(()) };
     let mut batch = Batch::default();
-    let new = NewToken { user_id: user.id, tenant_id: None, purpose: Purpose::MagicLink, email: &email, ttl: None };
+    let new = NewToken { user_id, tenant_id: None, purpose: Purpose::MagicLink, email: &email, ttl: None };
     let token = one_time::mint(&mut batch, now, new);
     let letter = letters::magic_link(&post.public_url, &email, token.expose_secret());
     post.queue(&mut batch, now, Some(tenant), &letter);

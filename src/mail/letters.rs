@@ -117,6 +117,34 @@ pub fn takeover(public_url: &Url, to: &Email, tenant_name: &str, token: &str) ->
     letter.to(to)
 }
 
+/// On request: sets a new password.
+pub fn reset_password(public_url: &Url, to: &Email, token: &str) -> Mail {
+    let letter = Letter {
+        subject: "Set a new password".into(),
+        why: "You asked to set a new password. The link works once, and only for an hour.",
+        name: None,
+        action: "Set a new password",
+        link: link(public_url, "/reset-password", token),
+        otherwise: "If you did not ask for it, ignore this mail; your password stays as it is.",
+    };
+    letter.to(to)
+}
+
+/// After a password was changed: tells its owner, who may not have been the one.
+pub fn password_changed(public_url: &Url, to: &Email) -> Mail {
+    let mut url = public_url.clone();
+    url.set_path("/forgot-password");
+    let letter = Letter {
+        subject: "Your password was changed".into(),
+        why: "The password for this address was changed a moment ago, and everybody who was signed in with it was signed out.",
+        name: None,
+        action: "It was not me",
+        link: url.into(),
+        otherwise: "If it was you, all is well, and there is nothing to do.",
+    };
+    letter.to(to)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

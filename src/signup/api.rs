@@ -116,7 +116,7 @@ pub(super) async fn step_one(
     let once = Once::new(app, key, "");
     once.run(async {
         let signup = Signup::read(app, body);
-        let slug = signup.as_ref().map_or_else(|_| String::new(), |signup| signup.slug.to_string());
+        let slug = signup.as_ref().map_or_else(|_| String::new(), |signup| signup.asked.slug.to_string());
         let done = match signup {
             Ok(signup) => start::start(app, &once, signup, from).await,
             Err(refused) => Err(start::kill_switch(app).await.err().unwrap_or(refused)),

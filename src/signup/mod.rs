@@ -9,9 +9,11 @@
 //! [`Error::Failed`], logged once with its cause by [`Error::log`], and told to the client as nothing but "try again".
 
 pub mod api;
+mod asked;
 pub mod onboard;
 pub mod pages;
 mod refusal;
+pub mod register;
 pub mod start;
 mod store;
 pub mod wizard;
@@ -23,6 +25,7 @@ use serde_json::json;
 use tracing::instrument;
 use uuid::Uuid;
 
+pub use asked::Asked;
 pub use refusal::Error;
 pub use store::{LookedUp, candidates, look_up};
 

@@ -1,28 +1,19 @@
 //! The operator's doors: a tenant for somebody, who gets a letter to take it over. No kill switch applies.
 
-use super::{Error, LookedUp, Means, NewTenant, Owner, Provisioned, look_up, provision_tenant};
+use super::{Asked, Error, LookedUp, Means, NewTenant, Owner, Provisioned, asked::Fields, look_up, provision_tenant};
 use crate::{
     audit,
     billing::Payment,
     clock::Now,
     db::{Db, Tx},
-    http::{FieldError, line},
-    identity::email::Email,
-    tenants::{
-        Door,
-        slugs::{self, Slug},
-    },
+    tenants::Door,
 };
 
 /// Whom to make a tenant for.
 #[derive(Clone, Debug)]
 pub struct Onboarding {
-    email: Email,
-    tenant_name: String,
+    asked: Asked,
     plan: String,
-    slug: Slug,
-    slug_is_explicit: bool,
-    name: Option<String>,
 }
 
 impl Onboarding {
@@ -34,38 +25,23 @@ impl Onboarding {
         slug: Option<&str>,
         name: Option<&str>,
     ) -> Result<Self, Error> {
-        let mut errors = Vec::new();
-        let mut keep = |error: FieldError| errors.push(error);
-        let email = Email::parse(email).map_err(|e| keep(FieldError::new("email", e.code(), e.to_string()))).ok();
-        let tenant_name = line("tenant_name", tenant_name, 100).map_err(&mut keep).ok();
-        let name = name.filter(|name| !name.trim().is_empty()).map(|name| line("name", name, 100));
-        let name = name.transpose().map_err(&mut keep).ok().flatten();
-        let slug_is_explicit = slug.is_some();
-        let slug = match slug {
-            Some(slug) => Slug::parse(slug).map_err(|e| keep(FieldError::new("slug", e.code(), e.to_string()))).ok(),
-            None => tenant_name.as_deref().map(slugs::derive),
-        };
-        match (email, tenant_name, slug) {
-            (Some(email), Some(tenant_name), Some(slug)) if errors.is_empty() => {
-                Ok(Self { email, tenant_name, plan: plan.to_owned(), slug, slug_is_explicit, name })
-            }
-            _ => Err(Error::Invalid(errors)),
-        }
+        let fields = Fields { email, tenant_name: ("tenant_name", tenant_name), slug, name };
+        Ok(Self { asked: Asked::read(fields, |_| Vec::new())?, plan: plan.to_owned() })
     }
 
     /// The owner's address, for logs.
     pub fn email(&self) -> &str {
-        self.email.as_str()
+        self.asked.email.as_str()
     }
 
     /// The slug asked for or derived, for logs.
     pub fn slug(&self) -> &str {
-        self.slug.as_str()
+        self.asked.slug.as_str()
     }
 
     /// Looks up what [`Onboarding::make`] needs.
     pub async fn look_up(&self, db: &Db) -> Result<LookedUp, Error> {
-        Ok(look_up(db.read(), &self.plan, self.email.as_str(), &self.slug).await?)
+        Ok(look_up(db.read(), &self.plan, self.asked.email.as_str(), &self.asked.slug).await?)
     }
 
     /// Makes the tenant. The owner has no password until the letter was followed.
@@ -80,19 +56,19 @@ impl Onboarding {
         if found.user.is_some() {
             return Err(Error::EmailTaken);
         }
-        let slug = found.slug_for(&self.slug, self.slug_is_explicit, now)?;
+        let slug = found.slug_for(&self.asked, now)?;
         let new = NewTenant {
             door,
-            name: self.tenant_name,
+            name: self.asked.tenant_name,
             slug,
             owner: Owner {
-                email: self.email,
-                name: self.name,
+                email: self.asked.email,
+                name: self.asked.name,
                 password_hash: None,
                 email_verified: false,
                 role_at_signup: None,
             },
-            plan: found.plan.ok_or_else(Error::unknown_plan)?,
+            plan: found.plan.ok_or_else(|| Error::unknown_plan("plan"))?,
             payment: Payment::None,
             billing_email: None,
             session: None,

@@ -26,6 +26,9 @@ pub enum Error {
     /// The plan is sold by people.
     #[error("the plan is not self-serve")]
     PlanNotSelfServe,
+    /// Payment by card was asked for, and nobody has set it up.
+    #[error("billing is not configured")]
+    BillingNotConfigured,
     /// Somebody has that address.
     #[error("the email is taken")]
     EmailTaken,
@@ -68,8 +71,9 @@ impl Error {
         Self::Failed { part: part.to_owned(), source }
     }
 
-    pub(super) fn unknown_plan() -> Self {
-        Self::Invalid(vec![FieldError::new("plan", "UNKNOWN_PLAN", "There is no such plan.")])
+    /// `field` is what the door calls it.
+    pub(super) fn unknown_plan(field: &str) -> Self {
+        Self::Invalid(vec![FieldError::new(field, "UNKNOWN_PLAN", "There is no such plan.")])
     }
 
     pub(super) fn from_batch(refused: BatchError, new: &NewTenant) -> Self {
@@ -102,6 +106,7 @@ impl Error {
             Self::SlugTaken(_) => "slug_taken",
             Self::Invalid(_)
             | Self::PlanNotSelfServe
+            | Self::BillingNotConfigured
             | Self::WebhookNotAllowed(_)
             | Self::ProvisionAlreadyStarted
             | Self::Gone
@@ -136,6 +141,9 @@ impl From<Error> for Problem {
             Error::Invalid(errors) => Self::invalid(errors),
             Error::PlanNotSelfServe => {
                 Self::new(unprocessable, "PLAN_NOT_SELF_SERVE", "This plan is made to measure. Please contact sales.")
+            }
+            Error::BillingNotConfigured => {
+                closed("BILLING_NOT_CONFIGURED", "Payment by card is not available here. Choose another way to pay.")
             }
             Error::EmailTaken => Self::conflict("EMAIL_TAKEN", "There is already an account with this email address."),
             Error::SlugTaken(suggestions) => {

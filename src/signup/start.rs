@@ -6,8 +6,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Error, LookedUp, Means, NewTenant, Owner,
+    Asked, Error, LookedUp, Means, NewTenant, Owner,
     api::{Start, Started, UserView},
+    asked::Fields,
     candidates, committed, look_up, provision_tenant,
     wizard::{self, Next},
 };
@@ -17,25 +18,17 @@ use crate::{
     billing::Payment,
     clock::Now,
     db::Batch,
-    http::{FieldError, Once, Reply, line},
-    identity::{email::Email, passwords, sessions, signup_token},
+    http::{Once, Reply},
+    identity::{passwords, sessions, signup_token},
     plans::flags,
     provisioning,
-    tenants::{
-        self, Door, TenantView,
-        slugs::{self, Slug},
-    },
+    tenants::{self, Door, TenantView, slugs::Slug},
 };
 
 /// A request that reads well.
 pub struct Signup {
-    /// The owner's address.
-    pub email: Email,
-    /// The slug asked for, or the one that the name leads to.
-    pub slug: Slug,
-    slug_is_explicit: bool,
-    tenant_name: String,
-    name: Option<String>,
+    /// Who asks, and for what.
+    pub asked: Asked,
     password: SecretString,
     plan: String,
 }
@@ -59,35 +52,17 @@ pub fn doors_open(app: &App) -> Result<(), Error> {
 impl Signup {
     /// Reads every field, and tells of every one that is refused.
     pub fn read(app: &App, body: &Start) -> Result<Self, Error> {
-        let mut errors = Vec::new();
-        let mut keep = |error: FieldError| errors.push(error);
-        let email = Email::parse(&body.email).map_err(|e| keep(FieldError::new("email", e.code(), e.to_string()))).ok();
-        let tenant_name = line("tenant_name", &body.tenant_name, 100).map_err(&mut keep).ok();
-        let name = body.name.as_deref().filter(|name| !name.trim().is_empty()).map(|name| line("name", name, 100));
-        let name = name.transpose().map_err(&mut keep).ok().flatten();
-        let slug = match &body.slug {
-            Some(slug) => Slug::parse(slug).map_err(|e| keep(FieldError::new("slug", e.code(), e.to_string()))).ok(),
-            None => tenant_name.as_deref().map(slugs::derive),
+        let fields = Fields {
+            email: &body.email,
+            tenant_name: ("tenant_name", &body.tenant_name),
+            slug: body.slug.as_deref(),
+            name: body.name.as_deref(),
         };
-        let inputs: Vec<&str> = [email.as_ref().map(Email::as_str), tenant_name.as_deref(), name.as_deref()]
-            .into_iter()
-            .flatten()
-            .collect();
-        if let Err(error) = passwords::check(&body.password, &app.config.password, &inputs) {
-            keep(error);
-        }
-        match (email, slug, tenant_name) {
-            (Some(email), Some(slug), Some(tenant_name)) if errors.is_empty() => Ok(Self {
-                email,
-                slug,
-                slug_is_explicit: body.slug.is_some(),
-                tenant_name,
-                name,
-                password: body.password.clone(),
-                plan: body.plan.clone().unwrap_or_else(|| "starter".into()),
-            }),
-            _ => Err(Error::Invalid(errors)),
-        }
+        let asked = Asked::read(fields, |known| {
+            passwords::check(&body.password, &app.config.password, known).err().into_iter().collect()
+        })?;
+        let plan = body.plan.clone().unwrap_or_else(|| "starter".into());
+        Ok(Self { asked, password: body.password.clone(), plan })
     }
 }
 
@@ -108,23 +83,23 @@ pub struct Origin {
 
 /// Makes the tenant, or resumes the sign-up that its owner has not finished.
 pub async fn start(app: &App, once: &Once<'_>, signup: Signup, from: Origin) -> Result<Reply, Error> {
-    let found = look_up(app.db.read(), &signup.plan, signup.email.as_str(), &signup.slug).await?;
+    let found = look_up(app.db.read(), &signup.plan, signup.asked.email.as_str(), &signup.asked.slug).await?;
     if !found.signup_enabled.unwrap_or(app.config.signup.fail_open) {
         return Err(Error::SignupsDisabled);
     }
     if found.user.is_some() {
         return resume(app, once, &signup, found, from).await;
     }
-    let plan = found.self_serve_plan()?.clone();
-    let slug = found.slug_for(&signup.slug, signup.slug_is_explicit, &app.clock.now())?;
+    let plan = found.self_serve_plan("plan")?.clone();
+    let slug = found.slug_for(&signup.asked, &app.clock.now())?;
     let password_hash = Some(app.hasher.hash(signup.password, app.clock.now().bytes()).await?);
     let new = NewTenant {
         door: Door::Wizard,
-        name: signup.tenant_name,
+        name: signup.asked.tenant_name,
         slug,
         owner: Owner {
-            email: signup.email,
-            name: signup.name,
+            email: signup.asked.email,
+            name: signup.asked.name,
             password_hash,
             email_verified: false,
             role_at_signup: None,
@@ -159,7 +134,7 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, fr
     let tenant = tenants::by_id(app.db.read(), tenant_id).await?.ok_or(Error::EmailTaken)?;
     let queued = provisioning::current(app.db.read(), tenant_id).await?.is_some_and(|run| run.queued_at.is_some());
     let next = wizard::next(&tenant, queued);
-    let owner = UserView { id: user.id, email: signup.email.as_str().to_owned() };
+    let owner = UserView { id: user.id, email: signup.asked.email.as_str().to_owned() };
     let now = app.clock.now();
     let Some((user_agent, ip)) = from.session else {
         let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), owner, next, None));
@@ -193,14 +168,15 @@ fn started(app: &App, tenant: TenantView, user: UserView, next: Next, session_id
 
 impl LookedUp {
     /// The plan, if anybody may have it by themselves.
-    pub fn self_serve_plan(&self) -> Result<&crate::plans::PlanRow, Error> {
-        let plan = self.plan.as_ref().filter(|plan| plan.is_public).ok_or_else(Error::unknown_plan)?;
+    pub fn self_serve_plan(&self, field: &str) -> Result<&crate::plans::PlanRow, Error> {
+        let plan = self.plan.as_ref().filter(|plan| plan.is_public).ok_or_else(|| Error::unknown_plan(field))?;
         if plan.contact_sales { Err(Error::PlanNotSelfServe) } else { Ok(plan) }
     }
 
     /// The slug asked for, if it is free; else the first free one that the name leads to.
-    pub fn slug_for(&self, slug: &Slug, is_explicit: bool, now: &Now) -> Result<Slug, Error> {
-        if is_explicit && self.taken.contains(slug) {
+    pub fn slug_for(&self, asked: &Asked, now: &Now) -> Result<Slug, Error> {
+        let slug = &asked.slug;
+        if asked.slug_is_explicit && self.taken.contains(slug) {
             let free = slug.following().filter(|slug| !self.taken.contains(slug));
             return Err(Error::SlugTaken(free.take(3).collect()));
         }

@@ -25,6 +25,7 @@ mod process;
 mod provisioning;
 mod races;
 mod refusals;
+mod register;
 mod signup;
 mod site;
 mod storefront;

@@ -1,0 +1,177 @@
+//! Logging in with a password, and setting a new one.
+//!
+//! Whether an address is known must not show: an unknown one costs a hash as well, and is answered alike. A hash made at another cost than
+//! is configured now is replaced at the next log-in.
+
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Error,
+    email::Email,
+    one_time::{self, NewToken, Purpose},
+    passwords,
+    sessions::{self, NewSession, Opened},
+    users,
+};
+use crate::{
+    app::App,
+    audit::{self, Actor},
+    clock::Now,
+    db::{Batch, Tx, sql},
+    http::{Problem, RequestId},
+    mail::{Post, letters},
+};
+
+/// Somebody whose password was right.
+#[derive(Clone, Debug)]
+pub struct Proved {
+    user_id: Uuid,
+    /// The hash that it was right for.
+    hash: String,
+    /// The one to keep in its place, where the cost has changed.
+    better: Option<String>,
+}
+
+#[derive(FromQueryResult)]
+struct Known {
+    id: Uuid,
+    password_hash: Option<String>,
+}
+
+/// Whose password this is. Holds no connection while it hashes.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`]; [`Error::Overloaded`].
+pub async fn prove(app: &App, email: &str, password: &SecretString) -> Result<Proved, Error> {
+    let known = match Email::parse(email) {
+        Ok(email) => known(app.db.read(), &email).await?,
+        Err(_) => None,
+    };
+    if !passwords::could_be(password) {
+        return Err(Error::InvalidCredentials);
+    }
+    let Some((user_id, hash)) = known.and_then(|known| Some((known.id, known.password_hash?))) else {
+        // As much work as for somebody who is known.
+        app.hasher.hash(password.clone(), app.clock.now().bytes()).await?;
+        return Err(Error::InvalidCredentials);
+    };
+    if !app.hasher.verify(password.clone(), hash.clone()).await? {
+        return Err(Error::InvalidCredentials);
+    }
+    let better = if app.hasher.is_current(&hash) {
+        None
+    } else {
+        Some(app.hasher.hash(password.clone(), app.clock.now().bytes()).await?)
+    };
+    Ok(Proved { user_id, hash, better })
+}
+
+async fn known(db: &impl ConnectionTrait, email: &Email) -> Result<Option<Known>, DbErr> {
+    let query = "select id, password_hash from users where email = $1 and disabled_at is null";
+    Known::find_by_statement(sql(db, query, [email.as_str().into()])).one(db).await
+}
+
+/// Opens a session for somebody whose password was right, unless it has been changed in the meantime: in the tenant asked for, else in
+/// the one used last.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`]; [`Error::NotFound`] for a tenant that the user is no member of.
+pub async fn log_in(
+    tx: &Tx,
+    now: &Now,
+    proved: &Proved,
+    tenant_id: Option<Uuid>,
+    (user_agent, ip): (Option<String>, Option<String>),
+) -> Result<Opened, Error> {
+    let keep = "update users set password_hash = coalesce($3, password_hash) \
+                where id = $1 and password_hash = $2 and disabled_at is null returning id";
+    let values = [proved.user_id.into(), proved.hash.clone().into(), proved.better.clone().into()];
+    tx.query_one_raw(sql(tx, keep, values)).await?.ok_or(Error::InvalidCredentials)?;
+    let user_id = proved.user_id;
+    let tenant_id = match tenant_id {
+        Some(tenant_id) => member_of(tx, user_id, tenant_id).await?.ok_or(Error::NotFound)?,
+        None => users::last_used(tx, user_id).await?.ok_or(Error::NotFound)?,
+    };
+    let mut batch = Batch::default();
+    let opened = sessions::open(&mut batch, now, &NewSession { user_id, tenant_id, user_agent, ip });
+    batch.send(tx).await?;
+    Ok(opened)
+}
+
+async fn member_of(db: &impl ConnectionTrait, user_id: Uuid, tenant_id: Uuid) -> Result<Option<Uuid>, DbErr> {
+    let query = "select tenant_id from memberships where user_id = $1 and tenant_id = $2";
+    let row = db.query_one_raw(sql(db, query, [user_id.into(), tenant_id.into()])).await?;
+    row.map(|row| row.try_get("", "tenant_id")).transpose()
+}
+
+/// Opens a session of the same user in another of their tenants.
+///
+/// # Errors
+/// [`Error::NotFound`] for a tenant that the user is no member of.
+pub async fn switch_tenant(
+    tx: &Tx,
+    now: &Now,
+    user_id: Uuid,
+    tenant_id: Uuid,
+    (user_agent, ip): (Option<String>, Option<String>),
+) -> Result<Opened, Error> {
+    let tenant_id = member_of(tx, user_id, tenant_id).await?.ok_or(Error::NotFound)?;
+    let mut batch = Batch::default();
+    let opened = sessions::open(&mut batch, now, &NewSession { user_id, tenant_id, user_agent, ip });
+    batch.send(tx).await?;
+    Ok(opened)
+}
+
+/// Sends a link to set a new password, where the address is a member's and none was sent within `wait`. Whether it was is not told.
+pub async fn ask_reset(tx: &Tx, now: &Now, post: &Post, email: &Email, wait: chrono::TimeDelta) -> Result<(), Error> {
+    let Some((user_id, email)) = users::due(tx, now, email, Purpose::PasswordReset, wait).await? else { return Ok(()) };
+    let mut batch = Batch::default();
+    let new = NewToken { user_id, tenant_id: None, purpose: Purpose::PasswordReset, email: &email, ttl: None };
+    let token = one_time::mint(&mut batch, now, new);
+    post.queue(&mut batch, now, None, &letters::reset_password(&post.public_url, &email, token.expose_secret()));
+    Ok(batch.send(tx).await?)
+}
+
+/// Sets a new password with the token of a mailed link: proves the address, ends all of the user's sessions, and tells the user. It
+/// logs nobody in.
+///
+/// # Errors
+/// [`Error::TokenExpired`], [`Error::TokenInvalid`]; a refused `password`.
+pub async fn reset(
+    app: &App,
+    token: &SecretString,
+    password: SecretString,
+    request: &RequestId,
+) -> Result<(Tx, Now), Problem> {
+    // Looked at before a hash is paid for; what counts is the use below.
+    let owner = one_time::peek(app.db.read(), &app.clock.now(), Purpose::PasswordReset, token).await?;
+    let user = users::by_id(app.db.read(), owner.user_id).await?;
+    let known: Vec<&str> = [Some(owner.email.as_str()), user.name.as_deref()].into_iter().flatten().collect();
+    passwords::check(&password, &app.config.password, &known).map_err(|refused| Problem::invalid(vec![refused]))?;
+    let hash = app.hasher.hash(password, app.clock.now().bytes()).await?;
+
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let spent = one_time::consume(&tx, &now, Purpose::PasswordReset, token).await?;
+    let user = users::prove(&tx, &now, spent.user_id, &spent.email).await?;
+    let update = "update users set password_hash = $2, updated_at = $3 where id = $1";
+    tx.execute_raw(sql(&tx, update, [user.id.into(), hash.into(), now.at.into()])).await?;
+    sessions::revoke_all(&tx, &now, user.id, "password_reset").await?;
+    let mut batch = Batch::default();
+    let event = audit::Event {
+        actor: Actor::User(user.id),
+        tenant_id: None,
+        action: "user.password_reset",
+        request_id: Some(request.0.clone()),
+        detail: json!({"user_id": user.id}),
+    };
+    audit::append(&mut batch, &now, event);
+    if let Ok(email) = Email::parse(&user.email) {
+        app.post.queue(&mut batch, &now, None, &letters::password_changed(&app.post.public_url, &email));
+    }
+    batch.send(&tx).await.map_err(|refused| Problem::database(&refused.source))?;
+    Ok((tx, now))
+}
