@@ -65,6 +65,31 @@ export const PAGES = [
   { name: "contact-sent", title: "Thank you · Tenantry", go: (page) => contact(page, ADA.email) },
   { name: "sign-in", title: "Sign in · Tenantry", path: "/signin" },
   {
+    name: "sign-in-refused",
+    title: "Error: Sign in · Tenantry",
+    status: [401, "/signin"],
+    async go(page) {
+      await page.goto("/signin");
+      await page.getByLabel("Email").fill(ADA.email);
+      await page.getByLabel("Password").fill("not the right one");
+      await page.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+      await page.locator("#errors").waitFor();
+    },
+  },
+  { name: "forgot-password", title: "Forgot your password · Tenantry", path: "/forgot-password" },
+  {
+    name: "reset-password",
+    title: "Set a new password · Tenantry",
+    async go(page, server) {
+      await server.signUp({ email: ADA.email, tenant_name: ADA.company });
+      await page.goto("/forgot-password");
+      await page.getByLabel("Email").fill(ADA.email);
+      await page.getByRole("button", { name: "Mail me a link" }).click();
+      await heading(page, "A link is on its way");
+      await open(page, server, "/reset-password");
+    },
+  },
+  {
     name: "sign-in-sent",
     title: "Check your mail · Tenantry",
     async go(page) {

@@ -221,3 +221,33 @@ test("a reload does not bring back what another tab has replaced since", async (
   await page.reload();
   await expect(page.getByLabel("Main colour", { exact: true })).toHaveValue("#00bb00");
 });
+
+test("signing in with the password that was chosen, and with a new one", async ({ page, server }) => {
+  await doBranding(page, { plan: "free" });
+  await setUp(page);
+  await page.waitForURL("**/dashboard");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  const signIn = async (password) => {
+    await page.goto("/signin");
+    await page.getByLabel("Email").fill(ADA.email);
+    await page.getByLabel("Password").fill(password);
+    await page.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+    await heading(page, "Hello, Ada");
+  };
+  await signIn(ADA.password);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.goto("/signin");
+  await page.getByRole("link", { name: "Forgot it?" }).click();
+  await page.getByLabel("Email").fill(ADA.email);
+  await page.getByRole("button", { name: "Mail me a link" }).click();
+  await heading(page, "A link is on its way");
+  const links = (await server.mails()).flatMap((mail) => mail.links);
+  await page.goto(links.find((link) => link.includes("/reset-password")));
+  await page.getByLabel("New password").fill("short");
+  await page.getByRole("button", { name: "Set the password" }).click();
+  await expect(page.getByText("Use at least 8 characters.")).toBeVisible();
+  await page.getByLabel("New password").fill("another horse battery");
+  await page.getByRole("button", { name: "Set the password" }).click();
+  await heading(page, "Your new password is set");
+  await signIn("another horse battery");
+});

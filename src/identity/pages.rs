@@ -12,7 +12,7 @@ use axum::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{Client, Error, api, browser, signup_token};
+use super::{Client, Error, api, browser, credentials, signup_token};
 use crate::{
     app::App,
     http::{Form, NoFields, Problem, Refused, RequestId, Visit, go_to},
@@ -23,7 +23,10 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/verify-email", get(ask_to_verify).post(verify))
         .route("/magic-link", get(ask_to_log_in).post(log_in))
-        .route("/signin", get(sign_in).post(send_link))
+        .route("/signin", get(sign_in).post(submit))
+        .route("/forgot-password", get(forgot).post(send_reset))
+        .route("/reset-password", get(ask_to_reset).post(reset))
+        .route("/.well-known/change-password", get(change_password))
         .route("/signout", post(sign_out))
 }
 
@@ -161,6 +164,61 @@ async fn sign_in(State(app): State<App>, headers: HeaderMap, visit: Visit) -> Re
     visit.show(StatusCode::OK, &SignInPage { email: "", refused, sent: false, visit: &visit })
 }
 
+/// Who signs in, with a password or by a link.
+#[derive(Deserialize)]
+struct SignIn {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: SecretString,
+    /// The button that asks for a link.
+    link: Option<String>,
+}
+
+async fn submit(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    client: Client,
+    visit: Visit,
+    Form { body: SignIn { email, password, link }, key }: Form<SignIn>,
+) -> Result<Response, Problem> {
+    let page = |refused: Refused, sent| {
+        visit.show(refused.status, &SignInPage { email: &email, refused, sent, visit: &visit })
+    };
+    if link.is_some() {
+        return match api::send_magic_link(&app, &key, &email).await {
+            Ok(_) => page(Refused::default(), true),
+            Err(refused) => page(Refused::usual(refused)?, false),
+        };
+    }
+    match api::log_in_by_password(&app, (&email, &password), None, client, &request).await {
+        Ok((tx, _, opened)) => {
+            tx.commit().await?;
+            let cookies = [browser::cookie(&app, opened.session_id), signup_token::COOKIE.clear(&app.config)];
+            Ok(go_to("/dashboard", cookies))
+        }
+        Err(error @ Error::InvalidCredentials) => {
+            let refused = Problem::from(error);
+            page(Refused::at("password", &refused, "We could not sign you in", refused.detail.clone()), false)
+        }
+        Err(error) => page(Refused::usual(error.into())?, false),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "identity/forgot.html")]
+struct ForgotPage<'a> {
+    email: &'a str,
+    refused: Refused,
+    sent: bool,
+    visit: &'a Visit,
+}
+
+async fn forgot(visit: Visit) -> Result<Response, Problem> {
+    let refused = Refused::default();
+    visit.show(StatusCode::OK, &ForgotPage { email: "", refused, sent: false, visit: &visit })
+}
+
 /// Whose link to send.
 #[derive(Deserialize)]
 struct Address {
@@ -168,17 +226,78 @@ struct Address {
     email: String,
 }
 
-async fn send_link(
+async fn send_reset(
     State(app): State<App>,
     visit: Visit,
     Form { body: Address { email }, key }: Form<Address>,
 ) -> Result<Response, Problem> {
-    let refused = match api::send_magic_link(&app, &key, &email).await {
+    let refused = match api::send_reset_link(&app, &key, &email).await {
         Ok(_) => Refused::default(),
         Err(refused) => Refused::usual(refused)?,
     };
     let sent = !refused.is_some();
-    visit.show(refused.status, &SignInPage { email: &email, refused, sent, visit: &visit })
+    visit.show(refused.status, &ForgotPage { email: &email, refused, sent, visit: &visit })
+}
+
+#[derive(Template)]
+#[template(path = "identity/reset.html")]
+struct ResetPage<'a> {
+    token: &'a str,
+    refused: Refused,
+    min_password: usize,
+    visit: &'a Visit,
+}
+
+async fn ask_to_reset(State(app): State<App>, visit: Visit, Query(link): Query<Link>) -> Result<Response, Problem> {
+    let token = link.token.expose_secret();
+    if token.is_empty() {
+        return say(&visit, StatusCode::BAD_REQUEST, "This link is incomplete", "Copy the whole link from the mail.");
+    }
+    let (refused, min_password) = (Refused::default(), app.config.password.min_length);
+    visit.show(StatusCode::OK, &ResetPage { token, refused, min_password, visit: &visit })
+}
+
+/// A new password, and the token of the link.
+#[derive(Deserialize)]
+struct NewPassword {
+    #[serde(default)]
+    token: SecretString,
+    #[serde(default)]
+    password: SecretString,
+}
+
+async fn reset(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    visit: Visit,
+    Form { body: NewPassword { token, password }, .. }: Form<NewPassword>,
+) -> Result<Response, Problem> {
+    let refused = match credentials::reset(&app, &token, password, &request).await {
+        Ok((tx, _)) => {
+            tx.commit().await?;
+            app.wake.wake();
+            let (heading, text) =
+                ("Your new password is set", "Everybody who was signed in has been signed out. Sign in with it.");
+            let ways = &[("Sign in", "/signin")];
+            let page = LinkPage { door: "complete", heading, text, button: None, ways, visit: &visit };
+            return visit.show(StatusCode::OK, &page);
+        }
+        Err(refused) => refused,
+    };
+    match refused.code {
+        "TOKEN_EXPIRED" => refuse(&visit, Error::TokenExpired),
+        "TOKEN_INVALID" => refuse(&visit, Error::TokenInvalid),
+        _ => {
+            let (refused, min_password) = (Refused::usual(refused)?, app.config.password.min_length);
+            visit
+                .show(refused.status, &ResetPage { token: token.expose_secret(), refused, min_password, visit: &visit })
+        }
+    }
+}
+
+/// Where password managers look for the page that changes a password (W3C, A Well-Known URL for Changing Passwords).
+async fn change_password() -> Response {
+    go_to("/forgot-password", [])
 }
 
 async fn sign_out(

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 use tenantry::serve::Roles;
 
-use crate::support::{ADMIN_TOKEN, Database, Product, Settings, fields, healthy};
+use crate::support::{ADMIN_TOKEN, Browser, Product, Settings, fields, healthy};
 
 const REGISTER: &str = "/api/v1/auth/register";
 const LOGIN: &str = "/api/v1/auth/login";
 const PASSWORD: &str = "correct-horse-battery";
 
+#[expect(clippy::needless_pass_by_value, reason = "its callers read better")]
 fn form(name: &str, more: Value) -> Value {
     let email = format!("{}@example.com", name.to_lowercase());
     let mut form = json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD, "account_name": name});
@@ -207,5 +208,41 @@ on_both! {
         let stale = product.secret("acme@example.com", "/reset-password").await;
         product.advance(3601).await;
         product.post(path, &json!({"token": stale, "password": "third-horse-battery"})).await.expect_problem(401, "TOKEN_EXPIRED");
+    }
+}
+
+on_both! {
+    async fn signing_in_and_a_new_password_by_forms_alone(database: Database) {
+        let product = Product::start(database).await;
+        product.post(REGISTER, &form("Acme", json!({"name": "Ada Lovelace"}))).await.expect(201);
+        let mut browser = Browser::new(&product);
+        browser.go("/signin").await;
+        let sign_in = |browser: &Browser<'_>, password: &str| {
+            browser.form("/signin").fill("email", "acme@example.com").fill("password", password)
+        };
+        browser.send(&sign_in(&browser, "wrong-horse-battery")).await;
+        assert_eq!((browser.path.as_str(), browser.status.as_u16()), ("/signin", 401), "{}", browser.html);
+        assert!(browser.form("/signin").fields.contains(&("email".into(), "acme@example.com".into())));
+        browser.send(&sign_in(&browser, PASSWORD)).await;
+        assert_eq!((browser.path.as_str(), browser.status.as_u16()), ("/dashboard", 200), "{}", browser.html);
+
+        let mut elsewhere = Browser::new(&product);
+        elsewhere.go("/.well-known/change-password").await;
+        elsewhere.send(&elsewhere.form("/forgot-password").fill("email", "acme@example.com")).await;
+        assert!(elsewhere.html.contains("A link is on its way"), "{}", elsewhere.html);
+        let secret = product.secret("acme@example.com", "/reset-password").await;
+        elsewhere.go(&format!("/reset-password?token={secret}")).await;
+        let reset = elsewhere.form("/reset-password");
+        elsewhere.send(&reset.clone().fill("password", "short")).await;
+        assert_eq!(elsewhere.status, 422);
+        let reset = reset.fill("password", "another-horse-battery");
+        elsewhere.send(&reset).await;
+        assert!(elsewhere.html.contains("Your new password is set"), "{}", elsewhere.html);
+        elsewhere.send(&reset).await;
+        assert_eq!(elsewhere.status, 410);
+        browser.go("/dashboard").await;
+        assert_eq!(browser.path, "/signin", "every session has ended");
+        browser.send(&sign_in(&browser, "another-horse-battery")).await;
+        assert_eq!(browser.path, "/dashboard");
     }
 }
