@@ -118,16 +118,16 @@ on_both! {
         product.post("/api/v1/auth/magic-link", &json!({"email": visitor.email})).await.expect(202);
         let mut titles = Titles::default();
         let mut browser = Browser::new(&product);
-        for path in ["/", "/pricing", "/contact-sales", "/contact-sales/thanks", "/onboarding", "/signin", "/dev/mailbox", "/admin/signin", "/nothing/here", "/magic-link", "/verify-email?token=x"] {
+        for path in ["/", "/pricing", "/contact-sales", "/contact-sales/thanks", "/onboarding", "/signin", "/forgot-password", "/reset-password?token=x", "/dev/mailbox", "/admin/signin", "/nothing/here", "/magic-link", "/verify-email?token=x"] {
             browser.go(path).await;
             titles.check(path, &browser);
         }
         browser.send(&browser.form("/verify-email")).await;
         titles.check("a link that does not work", &browser);
         browser.go("/signin").await;
-        browser.send(&browser.form("/signin").fill("email", "x")).await;
+        browser.send(&browser.form("/signin").fill("email", "x").fill("link", "1")).await;
         titles.check("a refused address", &browser);
-        browser.send(&browser.form("/signin").fill("email", "x@example.com")).await;
+        browser.send(&browser.form("/signin").fill("email", "x@example.com").fill("link", "1")).await;
         titles.check("a link that was sent", &browser);
         browser.go("/contact-sales").await;
         let form = browser.form("/contact-sales");
