@@ -150,12 +150,12 @@ async fn resend(
     State(app): State<App>,
     SignedIn(who): SignedIn,
     visit: Visit,
-    _: Form<NoFields>,
+    Form { key, .. }: Form<NoFields>,
 ) -> Result<Response, Problem> {
-    let sent = match identity::api::resend_verification(&app, who.user_id, who.tenant_id).await {
-        Ok(()) => Sent::Yes,
-        Err(identity::Error::TooSoon { .. }) => Sent::TooSoon,
-        Err(refused) => return Err(refused.into()),
+    let sent = match identity::api::send_verification(&app, &key, who.user_id, who.tenant_id).await {
+        Ok(_) => Sent::Yes,
+        Err(refused) if refused.code == "RATE_LIMITED" => Sent::TooSoon,
+        Err(refused) => return Err(refused),
     };
     render(&app, &visit, &who, sent).await
 }

@@ -2,9 +2,10 @@
 //! this host (`__Host-`, RFC 6265bis, 4.1.3.2).
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 
-use crate::config::Config;
+use crate::{app::App, config::Config};
 
 /// One of our cookies, by name.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,18 @@ impl Cookie {
         let (name, life) = (self.name(secure), life.num_seconds());
         let text = format!("{name}={value}; Path=/; Max-Age={life}; HttpOnly; SameSite=Lax{attribute}");
         HeaderValue::from_str(&text).expect("visible ASCII")
+    }
+
+    /// Sets it to something that only we can read, and that nobody else can have made.
+    pub fn set_sealed(self, app: &App, purpose: &'static str, plaintext: &[u8], life: TimeDelta) -> HeaderValue {
+        let sealed = app.sealer.seal(purpose, app.clock.now().bytes(), plaintext);
+        self.set(&app.config, &BASE64_URL_SAFE_NO_PAD.encode(sealed), life)
+    }
+
+    /// What [`Cookie::set_sealed`] set for the same purpose; nothing where it was made up or changed.
+    pub fn open(self, app: &App, purpose: &'static str, headers: &HeaderMap) -> Option<Vec<u8>> {
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(self.read(&app.config, headers)?).ok()?;
+        app.sealer.open(purpose, &sealed).ok()
     }
 
     /// Takes it back.

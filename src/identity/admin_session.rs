@@ -6,7 +6,6 @@ use axum::{
     http::{HeaderMap, HeaderValue, request::Parts},
     response::{IntoResponse, Response},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use secrecy::SecretString;
 
@@ -23,10 +22,8 @@ const LIFE: TimeDelta = TimeDelta::hours(12);
 /// The cookie for whoever knows the admin token; nothing for anybody else.
 pub fn cookie(app: &App, sent: &SecretString) -> Option<HeaderValue> {
     let tag = PlatformAdmin::token_tag(app).filter(|_| PlatformAdmin::has_token(app, sent))?;
-    let now = app.clock.now();
-    let ends = (now.at + LIFE).timestamp_micros().to_be_bytes();
-    let sealed = app.sealer.seal(PURPOSE, now.bytes(), &[&ends[..], &tag].concat());
-    Some(COOKIE.set(&app.config, &BASE64_URL_SAFE_NO_PAD.encode(sealed), LIFE))
+    let ends = (app.clock.now().at + LIFE).timestamp_micros().to_be_bytes();
+    Some(COOKIE.set_sealed(app, PURPOSE, &[&ends[..], &tag].concat(), LIFE))
 }
 
 /// Takes the cookie back.
@@ -35,11 +32,7 @@ pub fn no_cookie(app: &App) -> HeaderValue {
 }
 
 fn has_cookie(app: &App, headers: &HeaderMap) -> bool {
-    let opened = || {
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(COOKIE.read(&app.config, headers)?).ok()?;
-        app.sealer.open(PURPOSE, &sealed).ok()
-    };
-    opened().is_some_and(|opened| {
+    COOKIE.open(app, PURPOSE, headers).is_some_and(|opened| {
         opened.split_first_chunk().is_some_and(|(ends, tag)| {
             i64::from_be_bytes(*ends) > app.clock.now().at.timestamp_micros()
                 && PlatformAdmin::is_tag_of_token(app, tag)

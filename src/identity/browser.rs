@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderMap, HeaderValue, request::Parts},
     response::{IntoResponse, Response},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use super::{CurrentUser, sessions};
@@ -22,8 +21,7 @@ const PURPOSE: &str = "browser_session";
 
 /// The cookie that opens pages for a session.
 pub fn cookie(app: &App, session_id: Uuid) -> HeaderValue {
-    let sealed = app.sealer.seal(PURPOSE, app.clock.now().bytes(), session_id.as_bytes());
-    COOKIE.set(&app.config, &BASE64_URL_SAFE_NO_PAD.encode(sealed), sessions::REFRESH_TTL)
+    COOKIE.set_sealed(app, PURPOSE, session_id.as_bytes(), sessions::REFRESH_TTL)
 }
 
 /// Takes the cookie back.
@@ -32,8 +30,7 @@ pub fn no_cookie(app: &App) -> HeaderValue {
 }
 
 fn session_id(app: &App, headers: &HeaderMap) -> Option<Uuid> {
-    let sealed = BASE64_URL_SAFE_NO_PAD.decode(COOKIE.read(&app.config, headers)?).ok()?;
-    Uuid::from_slice(&app.sealer.open(PURPOSE, &sealed).ok()?).ok()
+    Uuid::from_slice(&COOKIE.open(app, PURPOSE, headers)?).ok()
 }
 
 /// Whoever a browser is signed in as, if anybody.

@@ -84,45 +84,33 @@ pub async fn log_in(
     now: &Now,
     proved: &Proved,
     tenant_id: Option<Uuid>,
-    (user_agent, ip): (Option<String>, Option<String>),
+    client: (Option<String>, Option<String>),
 ) -> Result<Opened, Error> {
     let keep = "update users set password_hash = coalesce($3, password_hash) \
                 where id = $1 and password_hash = $2 and disabled_at is null returning id";
     let values = [proved.user_id.into(), proved.hash.clone().into(), proved.better.clone().into()];
     tx.query_one_raw(sql(tx, keep, values)).await?.ok_or(Error::InvalidCredentials)?;
-    let user_id = proved.user_id;
     let tenant_id = match tenant_id {
-        Some(tenant_id) => member_of(tx, user_id, tenant_id).await?.ok_or(Error::NotFound)?,
-        None => users::last_used(tx, user_id).await?.ok_or(Error::NotFound)?,
+        Some(tenant_id) => tenant_id,
+        None => users::last_used(tx, proved.user_id).await?.ok_or(Error::NotFound)?,
     };
-    let mut batch = Batch::default();
-    let opened = sessions::open(&mut batch, now, &NewSession { user_id, tenant_id, user_agent, ip });
-    batch.send(tx).await?;
-    Ok(opened)
+    enter(tx, now, proved.user_id, tenant_id, client).await
 }
 
-async fn member_of(db: &impl ConnectionTrait, user_id: Uuid, tenant_id: Uuid) -> Result<Option<Uuid>, DbErr> {
-    let query = "select tenant_id from memberships where user_id = $1 and tenant_id = $2";
-    let row = db.query_one_raw(sql(db, query, [user_id.into(), tenant_id.into()])).await?;
-    row.map(|row| row.try_get("", "tenant_id")).transpose()
-}
-
-/// Opens a session of the same user in another of their tenants.
+/// Opens a session of a user in one of their tenants.
 ///
 /// # Errors
 /// [`Error::NotFound`] for a tenant that the user is no member of.
-pub async fn switch_tenant(
+pub async fn enter(
     tx: &Tx,
     now: &Now,
     user_id: Uuid,
     tenant_id: Uuid,
     (user_agent, ip): (Option<String>, Option<String>),
 ) -> Result<Opened, Error> {
-    let tenant_id = member_of(tx, user_id, tenant_id).await?.ok_or(Error::NotFound)?;
-    let mut batch = Batch::default();
-    let opened = sessions::open(&mut batch, now, &NewSession { user_id, tenant_id, user_agent, ip });
-    batch.send(tx).await?;
-    Ok(opened)
+    let query = "select 1 as one from memberships where user_id = $1 and tenant_id = $2";
+    tx.query_one_raw(sql(tx, query, [user_id.into(), tenant_id.into()])).await?.ok_or(Error::NotFound)?;
+    sessions::begin(tx, now, &NewSession { user_id, tenant_id, user_agent, ip }).await
 }
 
 /// Sends a link to set a new password, where the address is a member's and none was sent within `wait`. Whether it was is not told.

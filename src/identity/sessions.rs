@@ -86,6 +86,14 @@ pub fn open(batch: &mut Batch, now: &Now, new: &NewSession) -> Opened {
     Opened { session_id, user_id: new.user_id, tenant_id: new.tenant_id, refresh_token }
 }
 
+/// As [`open`], where nothing else is written with it.
+pub async fn begin(tx: &Tx, now: &Now, new: &NewSession) -> Result<Opened, Error> {
+    let mut batch = Batch::default();
+    let opened = open(&mut batch, now, new);
+    batch.send(tx).await?;
+    Ok(opened)
+}
+
 fn fresh(now: &Now, session_id: Uuid, token: &SecretString) -> refresh_token::Model {
     let expires_at = now.at + REFRESH_TTL;
     refresh_token::Model { token_hash: digest(token), session_id, created_at: now.at, expires_at, used_at: None }

@@ -160,10 +160,7 @@ pub async fn log_in_by_link(
         Some(named) => named,
         None => last_used(tx, user_id).await?.ok_or(Error::TokenInvalid)?,
     };
-    let mut batch = Batch::default();
-    let opened = sessions::open(&mut batch, now, &NewSession { user_id, tenant_id, user_agent, ip });
-    batch.send(tx).await?;
-    Ok(opened)
+    sessions::begin(tx, now, &NewSession { user_id, tenant_id, user_agent, ip }).await
 }
 
 /// The tenant that a user used last, or joined first.

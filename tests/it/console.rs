@@ -233,12 +233,7 @@ on_both! {
 on_both! {
     async fn a_failed_run_is_seen_and_set_going_again(database: Database) {
         let hook = wiremock::MockServer::start().await;
-        let settings = Settings::default()
-            .with("TENANTRY_PROVISION__DRY_RUN", "false")
-            .with("TENANTRY_PROVISION__ALLOW_PRIVATE_ADDRESSES", "true")
-            .with("TENANTRY_PROVISION__STRICT_WEBHOOKS", "true")
-            .with("TENANTRY_PROVISION__MAX_ATTEMPTS", "1");
-        let product = Product::start_with(database, settings).await;
+        let product = Product::start_with(database, Settings::calling()).await;
         let visitor = product.visit("Acme", "starter").await;
         let make = json!({"webhook_url": format!("{}/x", hook.uri())});
         product.post_as(&visitor.token, "/public/signup/starter/make", &make).await.expect(202);

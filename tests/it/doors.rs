@@ -5,11 +5,6 @@ use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Kind, Product, Settings, healthy, signup_body};
 
-async fn switch(product: &Product, enabled: bool) -> Value {
-    let path = "/api/v1/admin/feature-flags/signup_enabled";
-    product.call(Method::PUT, path, Some(ADMIN_TOKEN), Some(&json!({"enabled": enabled})), &[]).await.expect(200)
-}
-
 async fn start(product: &Product, name: &str) -> crate::support::Answer {
     product.post("/public/signup/start", &signup_body(name, "starter")).await
 }
@@ -20,14 +15,14 @@ on_both! {
         let member = product.settle("Member", "free").await;
         let visitor = product.visit("Visitor", "starter").await;
         for _ in 0..3 {
-            assert_eq!(switch(&product, false).await["enabled"], false);
+            assert_eq!(product.set_signups(false).await["enabled"], false);
             let refused = start(&product, "Acme").await;
             assert!(refused.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() >= 1);
             refused.expect_problem(503, "SIGNUPS_DISABLED");
-            assert_eq!(switch(&product, true).await["enabled"], true);
+            assert_eq!(product.set_signups(true).await["enabled"], true);
             start(&product, "Acme").await.body["tenant"]["slug"].as_str().expect("open again");
         }
-        switch(&product, false).await;
+        product.set_signups(false).await;
         let rows = product.database.rows().await;
         start(&product, "Other").await.expect_problem(503, "SIGNUPS_DISABLED");
         // Nor is a sign-up resumed: step 1 is the door.
@@ -96,7 +91,7 @@ on_both! {
     async fn a_lost_switch_is_made_anew(database: Database) {
         let product = Product::start(database).await;
         product.database.execute("delete from feature_flags where name = 'signup_enabled'").await;
-        switch(&product, false).await;
+        product.set_signups(false).await;
         start(&product, "Acme").await.expect_problem(503, "SIGNUPS_DISABLED");
     }
 }
@@ -108,7 +103,7 @@ on_both! {
         assert!(refused.headers.contains_key("retry-after"));
         refused.expect_problem(503, "SELF_SERVE_DISABLED");
         // Whatever the kill switch says.
-        switch(&product, false).await;
+        product.set_signups(false).await;
         start(&product, "Acme").await.expect_problem(503, "SELF_SERVE_DISABLED");
         let onboard = json!({"email": "grace@example.com", "tenant_name": "Hopper", "plan": "pro"});
         let made = product.admin_post("/onboard", &onboard).await.expect(201);

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use tenantry::serve::Roles;
 
-use crate::support::{ADMIN_TOKEN, Browser, Database, MAKE_URL, Product, Settings, healthy};
+use crate::support::{Browser, Database, MAKE_URL, Product, Settings, healthy};
 
 const TENANTS: &str = "select count(*) as n from tenants";
 const HTTP: Roles = Roles { http: true, worker: false };
@@ -264,8 +264,7 @@ on_both! {
         begin(&mut browser, "Acme", "free").await;
         late.go("/onboarding").await;
         let form = late.form("/onboarding").fill("email", "eve@example.com").fill("tenant_name", "Late");
-        let off = product.request(Method::PUT, "/api/v1/admin/feature-flags/signup_enabled");
-        off.bearer_auth(ADMIN_TOKEN).json(&json!({"enabled": false})).send().await.unwrap();
+        product.set_signups(false).await;
         late.send(&form.fill("password", "correct-horse-battery")).await;
         is_at(&late, "/onboarding", 503);
         shows(&late, "Sign-ups are closed for the moment");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tenantry::serve::Roles;
 
-use crate::support::{ADMIN_TOKEN, Browser, Product, Settings, fields, healthy};
+use crate::support::{Browser, Product, Settings, fields, healthy};
 
 const REGISTER: &str = "/api/v1/auth/register";
 const LOGIN: &str = "/api/v1/auth/login";
@@ -86,8 +86,7 @@ on_both! {
         let taken = product.post(REGISTER, &other).await.expect_problem(409, "SLUG_TAKEN");
         assert_eq!(taken["suggestions"][0], "acme-2");
         other["slug"] = json!("other");
-        product.request(reqwest::Method::PUT, "/api/v1/admin/feature-flags/signup_enabled").bearer_auth(ADMIN_TOKEN)
-            .json(&json!({"enabled": false})).send().await.unwrap();
+        product.set_signups(false).await;
         product.post(REGISTER, &other).await.expect_problem(503, "SIGNUPS_DISABLED");
         // Those who are there already get in all the same.
         product.post(LOGIN, &json!({"email": "acme@example.com", "password": PASSWORD})).await.expect(200);

@@ -271,12 +271,7 @@ on_both! {
 on_both! {
     async fn another_webhook_gives_a_failed_run_a_successor(database: Database) {
         let hook = wiremock::MockServer::start().await;
-        let settings = Settings::default()
-            .with("TENANTRY_PROVISION__DRY_RUN", "false")
-            .with("TENANTRY_PROVISION__ALLOW_PRIVATE_ADDRESSES", "true")
-            .with("TENANTRY_PROVISION__STRICT_WEBHOOKS", "true")
-            .with("TENANTRY_PROVISION__MAX_ATTEMPTS", "1");
-        let product = Product::start_with(database, settings).await;
+        let product = Product::start_with(database, Settings::calling()).await;
         let visitor = product.visit("Acme", "starter").await;
         let make = |path: &str| json!({"webhook_url": format!("{}{path}", hook.uri())});
         wiremock::Mock::given(wiremock::matchers::path("/good")).respond_with(wiremock::ResponseTemplate::new(200)).mount(&hook).await;

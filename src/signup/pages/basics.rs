@@ -93,7 +93,7 @@ pub(super) async fn page(
 ) -> Result<Response, Problem> {
     let (mut typed, before) = match stand(&app, &headers).await? {
         Standing::At(wizard) => return Ok(go_to(wizard.next_page(), [])),
-        Standing::Nobody if browser::user(&app, &headers).await?.is_some() => return Ok(go_to("/dashboard", [])),
+        Standing::SignedIn => return Ok(go_to("/dashboard", [])),
         Standing::Nobody => (Typed::default(), Before::Nothing),
         Standing::Removed => (Typed::default(), Before::Removed),
         Standing::Expired(tenant) => (kept(&app, *tenant).await?, Before::Expired),

@@ -42,9 +42,7 @@ pub fn routes() -> Router<App> {
         .route("/onboarding/address", get(address::look_up))
         .route("/onboarding/branding", get(branding::page).post(branding::submit))
         .route("/onboarding/plan", get(plan_setup::page))
-        .route("/onboarding/plan/make", post(plan_setup::make))
-        .route("/onboarding/plan/confirm", post(plan_setup::confirm))
-        .route("/onboarding/plan/finish", post(plan_setup::finish))
+        .route("/onboarding/plan/{ending}", post(plan_setup::end))
         .route("/onboarding/progress", get(progress::page))
         .route("/onboarding/progress/events", get(progress::events))
         .route("/onboarding/progress/retry", post(progress::retry))
@@ -63,6 +61,8 @@ pub(super) struct Wizard {
 enum Standing {
     /// Nobody is signing up here.
     Nobody,
+    /// Nobody is, but somebody is signed in.
+    SignedIn,
     /// The token's time is over; whose sign-up it is.
     Expired(Box<TenantRow>),
     /// The janitor has removed what was not finished.
@@ -89,7 +89,9 @@ impl Wizard {
         Ok(match stand(app, headers).await? {
             Standing::At(wizard) if steps.contains(&wizard.next) => Ok(*wizard),
             Standing::At(wizard) => Err(go_to(wizard.next_page(), [])),
-            Standing::Nobody | Standing::Removed | Standing::Expired(_) => Err(go_to("/onboarding", [])),
+            Standing::Nobody | Standing::SignedIn | Standing::Removed | Standing::Expired(_) => {
+                Err(go_to("/onboarding", []))
+            }
         })
     }
 }
@@ -117,14 +119,16 @@ async fn stand(app: &App, headers: &HeaderMap) -> Result<Standing, Problem> {
             }
         }
     }
-    let Some(user) = browser::user(app, headers).await?.filter(|user| user.role == Role::Owner) else {
-        return Ok(Standing::Nobody);
+    let user = match browser::user(app, headers).await? {
+        Some(user) if user.role == Role::Owner => user,
+        Some(_) => return Ok(Standing::SignedIn),
+        None => return Ok(Standing::Nobody),
     };
     let token = SignupReader { user_id: user.user_id, tenant_id: user.tenant_id, provisioned_at: None };
     let wizard = Wizard::of(app, token).await?;
     // A tenant that came by another door has no wizard; its owner's pages are the dashboard's.
     let is_under_way = wizard.next != Next::Done && wizard.tenant.door == Door::Wizard;
-    Ok(if is_under_way { Standing::At(Box::new(wizard)) } else { Standing::Nobody })
+    Ok(if is_under_way { Standing::At(Box::new(wizard)) } else { Standing::SignedIn })
 }
 
 /// What became of a sign-up whose token opens nothing any more; nothing where it has long been finished, or was none of ours.

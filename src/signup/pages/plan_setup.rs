@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{PLAN_SETUP, Refused, Wizard};
 use crate::{
     app::App,
-    http::{Form, IdempotencyKey, Problem, Visit, go_to},
+    http::{Form, Path, Problem, Visit, go_to},
     plans::{self, PlanView},
     signup::{
         api,
@@ -109,18 +109,25 @@ pub(super) struct Sent {
 /// The steps at which the wizard can be ended, again where its run has failed.
 const OPEN: [Next; 4] = [PLAN_SETUP[0], PLAN_SETUP[1], PLAN_SETUP[2], Next::Status];
 
-async fn end(
-    app: &App,
-    headers: &HeaderMap,
-    visit: &Visit,
-    key: &IdempotencyKey,
-    (next, url): (Next, String),
+/// Ends the wizard in one of its three ways, by the same verb as the API, and queues provisioning.
+pub(super) async fn end(
+    State(app): State<App>,
+    Path(ending): Path<String>,
+    headers: HeaderMap,
+    visit: Visit,
+    Form { body: Sent { webhook_url: url }, key }: Form<Sent>,
 ) -> Result<Response, Problem> {
-    let wizard = match Wizard::at(app, headers, &OPEN).await? {
+    let next = match ending.as_str() {
+        "make" => Next::Make,
+        "confirm" => Next::Confirm,
+        "finish" => Next::Finish,
+        _ => return Err(Problem::not_found()),
+    };
+    let wizard = match Wizard::at(&app, &headers, &OPEN).await? {
         Ok(wizard) => wizard,
         Err(elsewhere) => return Ok(elsewhere),
     };
-    let checked = |url: &str| api::webhook(app, url.trim());
+    let checked = |url: &str| api::webhook(&app, url.trim());
     let ending = match next {
         Next::Make => checked(&url).map(Ending::Make),
         Next::Confirm if url.trim().is_empty() => Ok(Ending::Confirm(None)),
@@ -128,45 +135,15 @@ async fn end(
         _ => Ok(Ending::Finish),
     };
     let ended = match ending {
-        Ok(ending) => api::end(app, wizard.token.tenant_id, key, ending).await,
+        Ok(ending) => api::end(&app, wizard.token.tenant_id, &key, ending).await,
         Err(refused) => Err(refused),
     };
     match ended {
         Ok(_) => Ok(go_to("/onboarding/progress", [])),
         Err(refused) if refused.code == "PROVISION_ALREADY_STARTED" => Ok(go_to("/onboarding/progress", [])),
         Err(refused) if wizard.next == Next::Status => {
-            super::progress::render(app, visit, wizard, Some(url), Refused::of(refused)?).await
+            super::progress::render(&app, &visit, wizard, Some(url), Refused::of(refused)?).await
         }
-        Err(refused) => render(app, visit, &wizard, (next, url), Refused::of(refused)?).await,
+        Err(refused) => render(&app, &visit, &wizard, (next, url), Refused::of(refused)?).await,
     }
-}
-
-/// Sets the webhook up and queues provisioning.
-pub(super) async fn make(
-    State(app): State<App>,
-    headers: HeaderMap,
-    visit: Visit,
-    Form { body: sent, key }: Form<Sent>,
-) -> Result<Response, Problem> {
-    end(&app, &headers, &visit, &key, (Next::Make, sent.webhook_url)).await
-}
-
-/// Confirms Pro or Scale and queues provisioning.
-pub(super) async fn confirm(
-    State(app): State<App>,
-    headers: HeaderMap,
-    visit: Visit,
-    Form { body: sent, key }: Form<Sent>,
-) -> Result<Response, Problem> {
-    end(&app, &headers, &visit, &key, (Next::Confirm, sent.webhook_url)).await
-}
-
-/// Queues provisioning without further set-up.
-pub(super) async fn finish(
-    State(app): State<App>,
-    headers: HeaderMap,
-    visit: Visit,
-    Form { body: sent, key }: Form<Sent>,
-) -> Result<Response, Problem> {
-    end(&app, &headers, &visit, &key, (Next::Finish, sent.webhook_url)).await
 }

@@ -133,7 +133,9 @@ pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Result
     match stand(&app, &headers).await? {
         Standing::At(wizard) => provisioning::api::watch(&app, wizard.token.tenant_id, &headers).await,
         // Tells the browser not to come again.
-        Standing::Nobody | Standing::Removed | Standing::Expired(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Standing::Nobody | Standing::SignedIn | Standing::Removed | Standing::Expired(_) => {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
     }
 }
 

@@ -37,6 +37,15 @@ impl Settings {
         self
     }
 
+    /// Webhooks are really called, here as anywhere, and one refusal is the end of a run.
+    pub fn calling() -> Self {
+        Self::default()
+            .with("TENANTRY_PROVISION__DRY_RUN", "false")
+            .with("TENANTRY_PROVISION__ALLOW_PRIVATE_ADDRESSES", "true")
+            .with("TENANTRY_PROVISION__STRICT_WEBHOOKS", "true")
+            .with("TENANTRY_PROVISION__MAX_ATTEMPTS", "1")
+    }
+
     /// All of them, with those that lead to a database.
     pub fn variables(&self, database: &Database) -> BTreeMap<String, String> {
         let mut variables = self.0.clone();

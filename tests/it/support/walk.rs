@@ -1,5 +1,6 @@
 //! Walking through the wizard, and asking for what journeys often ask.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tenantry::doctor;
 
@@ -66,6 +67,13 @@ impl Product {
         let mails = self.mails().await;
         let mut links = mails.iter().filter(|mail| mail["to"] == to).filter_map(|mail| mail["links"][0].as_str());
         links.find_map(|link| link.strip_prefix(&start)).expect("a mail with that link").to_owned()
+    }
+
+    /// Moves the kill switch; what the flag is then.
+    pub async fn set_signups(&self, enabled: bool) -> Value {
+        let path = "/api/v1/admin/feature-flags/signup_enabled";
+        let body = json!({"enabled": enabled});
+        self.call(Method::PUT, path, Some(ADMIN_TOKEN), Some(&body), &[]).await.expect(200)
     }
 
     /// As the operator.

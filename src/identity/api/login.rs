@@ -1,0 +1,184 @@
+//! Logging in and out, and what keeps a session alive.
+
+use axum::{Extension, extract::State, http::StatusCode};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{note, sessions::note_end, tokens};
+use crate::{
+    app::App,
+    audit::Actor,
+    clock::Now,
+    db::Tx,
+    http::{self, Once, Posted, Problem, Reply, RequestId},
+    identity::{
+        Client, CurrentUser, Error, credentials,
+        sessions::{self, Opened, TokenSet},
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(login))
+        .routes(routes!(switch_tenant))
+        .routes(routes!(refresh))
+        .routes(routes!(logout))
+}
+
+/// A refresh token.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RefreshToken {
+    /// As a log-in or the refresh before answered it.
+    #[schema(value_type = String)]
+    refresh_token: SecretString,
+}
+
+/// Who logs in, and where to.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    /// The address.
+    #[schema(example = "ada@example.com", max_length = 254)]
+    email: String,
+    /// The password.
+    #[schema(value_type = String, format = Password, example = "correct-horse-battery", max_length = 128)]
+    password: SecretString,
+    /// The tenant; the one used last where absent.
+    tenant_id: Option<Uuid>,
+}
+
+/// Logs in with a password. An unknown address is answered as a wrong password is, in the same time.
+#[utoipa::path(post, path = "/api/v1/auth/login", tag = "identity", request_body = Login,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = TokenSet), (status = 401, description = "`INVALID_CREDENTIALS`"),
+        (status = 404, description = "The user is no member of that tenant, or of any"),
+        (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+async fn login(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    client: Client,
+    Posted { body, key }: Posted<Login>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, "");
+    once.run(async {
+        let (tx, now, opened) =
+            log_in_by_password(&app, (&body.email, &body.password), body.tenant_id, client, &request).await?;
+        let tokens = tokens(&app, &tx, &now, &opened).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+    })
+    .await
+}
+
+/// What the JSON edge and the page do alike. The caller commits.
+pub(in crate::identity) async fn log_in_by_password(
+    app: &App,
+    (email, password): (&str, &SecretString),
+    tenant_id: Option<Uuid>,
+    client: Client,
+    request: &RequestId,
+) -> Result<(Tx, Now, Opened), Error> {
+    let proved = credentials::prove(app, email, password).await.inspect_err(|refused| {
+        tracing::info!(feature = "identity", refusal = %refused, "Log-in refused");
+    })?;
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let opened = credentials::log_in(&tx, &now, &proved, tenant_id, client.kept()).await?;
+    let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
+    note(&tx, &now, request, who, "session.opened", json!({"session_id": opened.session_id, "by": "password"})).await?;
+    Ok((tx, now, opened))
+}
+
+/// Another tenant.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    /// Which.
+    tenant_id: Uuid,
+}
+
+/// Opens a session in another of one's tenants.
+#[utoipa::path(post, path = "/api/v1/auth/switch-tenant", tag = "identity", request_body = Switch, security(("access_token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = TokenSet), (status = 404, description = "The user is no member of that tenant"),
+        (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+async fn switch_tenant(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    client: Client,
+    user: CurrentUser,
+    Posted { body, key }: Posted<Switch>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, &user.user_id.to_string());
+    once.run(async {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        let opened = credentials::enter(&tx, &now, user.user_id, body.tenant_id, client.kept()).await?;
+        let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
+        let detail = json!({"session_id": opened.session_id, "by": "switch_tenant"});
+        note(&tx, &now, &request, who, "session.opened", detail).await?;
+        let tokens = tokens(&app, &tx, &now, &opened).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+    })
+    .await
+}
+
+/// Uses a refresh token up for new tokens. One that comes a second time ends its session.
+#[utoipa::path(post, path = "/api/v1/auth/refresh", tag = "identity", request_body = RefreshToken,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = TokenSet), (status = 401, description = "`TOKEN_EXPIRED`, `TOKEN_INVALID` or `TOKEN_REUSED`"),
+        (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+async fn refresh(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    Posted { body: RefreshToken { refresh_token }, key }: Posted<RefreshToken>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, "");
+    let refreshed = once.run(async {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        let opened = sessions::rotate(&tx, &now, &refresh_token).await?;
+        let tokens = tokens(&app, &tx, &now, &opened).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+    });
+    let refreshed = refreshed.await;
+    // Only here it is sure that the same request under the same key was not the one that used it.
+    if refreshed.as_ref().is_err_and(|problem| problem.code == "TOKEN_REUSED") {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        let ended = sessions::end_reused(&tx, &now, &refresh_token).await?;
+        note_end(&tx, &now, &request, Actor::System, ended, "refresh_token_reused").await?;
+        tx.commit().await?;
+    }
+    refreshed
+}
+
+/// Ends the session that a refresh token belongs to. An unknown one ends nothing, and is answered alike.
+#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "identity", request_body = RefreshToken,
+    responses((status = 204, description = "Logged out")))]
+async fn logout(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    http::Json(RefreshToken { refresh_token }): http::Json<RefreshToken>,
+) -> Result<StatusCode, Problem> {
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let ended = sessions::log_out(&tx, &now, &refresh_token).await?;
+    let actor = ended.as_ref().map_or(Actor::System, |session| Actor::User(session.user_id));
+    note_end(&tx, &now, &request, actor, ended, "logged_out").await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the session of a browser.
+pub(in crate::identity) async fn sign_out(app: &App, user: &CurrentUser, request: &RequestId) -> Result<(), Error> {
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let ended = sessions::end(&tx, &now, user.user_id, user.session_id).await?;
+    note_end(&tx, &now, request, Actor::User(user.user_id), ended, "logged_out").await?;
+    Ok(tx.commit().await?)
+}

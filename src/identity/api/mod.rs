@@ -1,0 +1,131 @@
+//! The JSON edge of identity: `/api/v1/auth/…`.
+
+mod email;
+mod links;
+mod login;
+mod me;
+mod password;
+mod sessions;
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use chrono::TimeDelta;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
+
+pub(super) use email::prove_email;
+pub use email::send_verification;
+pub(super) use links::{log_in, send_magic_link};
+pub(super) use login::{log_in_by_password, sign_out};
+pub(super) use password::send_reset_link;
+
+use super::{
+    Error, discovery,
+    email::Email,
+    sessions::{Opened, TokenSet, standing, tokens as signed},
+    users,
+};
+use crate::{
+    app::App,
+    audit::{self, Actor},
+    clock::Now,
+    db::{Batch, Tx},
+    http::{FieldError, IdempotencyKey, Once, Problem, Reply, RequestId},
+};
+
+/// This slice's routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(email::routes())
+        .merge(links::routes())
+        .merge(login::routes())
+        .merge(password::routes())
+        .merge(sessions::routes())
+        .merge(me::routes())
+        .merge(discovery::routes())
+}
+
+/// The secret of a link.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct LinkToken {
+    /// What the link in the mail carries as `?token=…`.
+    #[schema(value_type = String)]
+    token: SecretString,
+}
+
+/// Whose link to send.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Address {
+    /// The address.
+    #[schema(example = "ada@example.com", max_length = 254)]
+    email: String,
+}
+
+/// Nothing to say.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// The request was taken.
+#[derive(Serialize, ToSchema)]
+struct Accepted {
+    /// Fit to show to a person.
+    message: &'static str,
+}
+
+fn cool_down(app: &App) -> TimeDelta {
+    if app.config.rate_limit.enabled { users::COOL_DOWN } else { TimeDelta::zero() }
+}
+
+/// No answer to a request for a link comes sooner than this, so that its time does not tell whether the address is known: writing a
+/// letter down takes a few milliseconds more than not doing so.
+const NO_SOONER: Duration = Duration::from_millis(100);
+
+/// Sends a link without telling, by answer or by time, whether the address is known.
+async fn quietly(
+    app: &App,
+    key: &IdempotencyKey,
+    address: &str,
+    message: &'static str,
+    ask: impl AsyncFnOnce(&Tx, &Now, &Email) -> Result<(), Error>,
+) -> Result<Reply, Problem> {
+    let answer_at = tokio::time::Instant::now() + NO_SOONER;
+    let email = Email::parse(address)
+        .map_err(|error| Problem::invalid(vec![FieldError::new("email", error.code(), error.to_string())]))?;
+    let once = Once::new(app, key, "");
+    let done = once.run(async {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        ask(&tx, &now, &email).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::ACCEPTED, &Accepted { message })).await?)
+    });
+    let done = done.await;
+    tokio::time::sleep_until(answer_at).await;
+    done
+}
+
+/// The tokens of a session that is about to be committed.
+async fn tokens(app: &App, tx: &Tx, now: &Now, opened: &Opened) -> Result<TokenSet, Error> {
+    let standing = standing(tx, opened.user_id, opened.tenant_id).await?;
+    Ok(signed(&app.keys, now, opened, &standing))
+}
+
+async fn note(
+    tx: &Tx,
+    now: &Now,
+    request: &RequestId,
+    (actor, tenant_id): (Actor, Option<Uuid>),
+    action: &'static str,
+    detail: serde_json::Value,
+) -> Result<(), Error> {
+    let mut batch = Batch::default();
+    let event = audit::Event { actor, tenant_id, action, request_id: Some(request.0.clone()), detail };
+    audit::append(&mut batch, now, event);
+    Ok(batch.send(tx).await?)
+}

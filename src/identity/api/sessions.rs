@@ -1,0 +1,66 @@
+//! One's sessions.
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use serde_json::json;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::note;
+use crate::{
+    app::App,
+    audit::Actor,
+    clock::Now,
+    db::Tx,
+    http::{Listing, PageQuery, Path, Problem, Query, RequestId},
+    identity::{
+        CurrentUser, Error,
+        sessions::{self, Ended, SessionView},
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_sessions)).routes(routes!(end_session))
+}
+
+/// One's open sessions, newest first.
+#[utoipa::path(get, path = "/api/v1/auth/sessions", tag = "identity", params(PageQuery), security(("access_token" = [])),
+    responses((status = 200, body = Listing<SessionView>)))]
+async fn list_sessions(
+    State(app): State<App>,
+    user: CurrentUser,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Listing<SessionView>>, Problem> {
+    let page = query.page()?;
+    let rows = sessions::list(app.db.read(), &app.clock.now(), user.user_id, user.session_id, page).await?;
+    Ok(Json(Listing::of(rows, page, |session| session.id)))
+}
+
+/// Ends one of one's own sessions. Ending it twice is no mistake.
+#[utoipa::path(delete, path = "/api/v1/auth/sessions/{id}", tag = "identity", params(("id" = Uuid, Path)),
+    security(("access_token" = [])), responses((status = 204, description = "Ended")))]
+async fn end_session(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    user: CurrentUser,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Problem> {
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let ended = sessions::end(&tx, &now, user.user_id, id).await?;
+    note_end(&tx, &now, &request, Actor::User(user.user_id), ended, "ended_by_user").await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn note_end(
+    tx: &Tx,
+    now: &Now,
+    request: &RequestId,
+    actor: Actor,
+    ended: Option<Ended>,
+    reason: &str,
+) -> Result<(), Error> {
+    let Some(session) = ended else { return Ok(()) };
+    let detail = json!({"session_id": session.id, "user_id": session.user_id, "reason": reason});
+    note(tx, now, request, (actor, Some(session.tenant_id)), "session.revoked", detail).await
+}

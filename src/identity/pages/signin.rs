@@ -1,0 +1,97 @@
+//! Signing in and out.
+
+use askama::Template;
+use axum::{
+    Extension, Router,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode},
+    response::Response,
+    routing::{get, post},
+};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::signed_in;
+use crate::{
+    app::App,
+    http::{Form, NoFields, Problem, Refused, RequestId, Visit, go_to},
+    identity::{Client, Error, api, browser, signup_token},
+};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/signin", get(sign_in).post(submit)).route("/signout", post(sign_out))
+}
+
+#[derive(Template)]
+#[template(path = "identity/signin.html")]
+struct SignInPage<'a> {
+    email: &'a str,
+    refused: Refused,
+    sent: bool,
+    visit: &'a Visit,
+}
+
+async fn sign_in(State(app): State<App>, headers: HeaderMap, visit: Visit) -> Result<Response, Problem> {
+    if browser::user(&app, &headers).await?.is_some() {
+        return Ok(go_to("/dashboard", []));
+    }
+    let refused = Refused::default();
+    visit.show(StatusCode::OK, &SignInPage { email: "", refused, sent: false, visit: &visit })
+}
+
+/// Who signs in, with a password or by a link.
+#[derive(Deserialize)]
+struct SignIn {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: SecretString,
+    /// The button that asks for a link.
+    link: Option<String>,
+}
+
+async fn submit(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    client: Client,
+    visit: Visit,
+    Form { body: SignIn { email, password, link }, key }: Form<SignIn>,
+) -> Result<Response, Problem> {
+    let page = |refused: Refused, sent| {
+        visit.show(refused.status, &SignInPage { email: &email, refused, sent, visit: &visit })
+    };
+    if link.is_some() {
+        return match api::send_magic_link(&app, &key, &email).await {
+            Ok(_) => page(Refused::default(), true),
+            Err(refused) => page(Refused::usual(refused)?, false),
+        };
+    }
+    match api::log_in_by_password(&app, (&email, &password), None, client, &request).await {
+        Ok((tx, _, opened)) => {
+            tx.commit().await?;
+            Ok(signed_in(&app, &opened))
+        }
+        Err(error @ Error::InvalidCredentials) => {
+            let refused = Problem::from(error);
+            page(Refused::at("password", &refused, "We could not sign you in", refused.detail.clone()), false)
+        }
+        Err(error) => page(Refused::usual(error.into())?, false),
+    }
+}
+
+async fn sign_out(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    headers: HeaderMap,
+    _: Form<NoFields>,
+) -> Result<Response, Problem> {
+    Ok(go_to("/", leave(&app, &headers, &request).await?))
+}
+
+/// Ends the session of a browser; answers what its cookies become.
+pub async fn leave(app: &App, headers: &HeaderMap, request: &RequestId) -> Result<[HeaderValue; 2], Problem> {
+    if let Some(user) = browser::user(app, headers).await? {
+        api::sign_out(app, &user, request).await?;
+    }
+    Ok([browser::no_cookie(app), signup_token::COOKIE.clear(&app.config)])
+}
