@@ -133,10 +133,12 @@ impl SignupReader {
                 TokenError::Invalid => invalid("This is not a valid sign-up token. Start again with step 1."),
             })?;
         let query = "select t.provisioned_at from tenants t join memberships m on m.tenant_id = t.id \
-             join users u on u.id = m.user_id where t.id = $1 and u.id = $2 and u.disabled_at is null";
+             join users u on u.id = m.user_id where t.id = $1 and u.id = $2 and u.disabled_at is null \
+             and (u.claimed_at is null or u.claimed_at < $3)";
+        let issued_at = DateTime::from_timestamp(claims.iat, 0).unwrap_or_default();
         let row = sea_orm::ConnectionTrait::query_one_raw(
             app.db.read(),
-            sql(app.db.read(), query, [claims.tid.into(), claims.sub.into()]),
+            sql(app.db.read(), query, [claims.tid.into(), claims.sub.into(), issued_at.into()]),
         );
         let row = row
             .await?

@@ -10,6 +10,7 @@
 pub mod admin_session;
 pub mod api;
 pub mod browser;
+pub mod claim;
 mod client;
 pub mod credentials;
 mod discovery;

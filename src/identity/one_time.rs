@@ -22,13 +22,15 @@ pub enum Purpose {
     MagicLink,
     /// Sets a new password.
     PasswordReset,
+    /// Gives a user another address.
+    ChangeEmail,
 }
 
 impl Purpose {
     /// How long a token lives that somebody has just asked for.
     pub fn ttl(self) -> TimeDelta {
         match self {
-            Self::VerifyEmail => TimeDelta::hours(24),
+            Self::VerifyEmail | Self::ChangeEmail => TimeDelta::hours(24),
             Self::MagicLink => TimeDelta::minutes(15),
             Self::PasswordReset => TimeDelta::hours(1),
         }
@@ -62,6 +64,8 @@ pub fn mint(batch: &mut Batch, now: &Now, new: NewToken<'_>) -> SecretString {
         tenant_id: new.tenant_id,
         purpose: new.purpose,
         token_hash: digest(&secret),
+        code_hash: None,
+        code_tries: 0,
         email: new.email.as_str().to_owned(),
         expires_at: now.at + new.ttl.unwrap_or_else(|| new.purpose.ttl()),
         used_at: None,

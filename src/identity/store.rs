@@ -1,4 +1,4 @@
-//! Users, sessions, tokens and keys in the database.
+//! Users, their ways in, sessions, tokens and keys in the database.
 
 pub(crate) mod user {
     use sea_orm::entity::prelude::*;
@@ -18,6 +18,7 @@ pub(crate) mod user {
         pub is_platform_admin: bool,
         pub disabled_at: Option<DateTimeUtc>,
         pub left_last_tenant_at: Option<DateTimeUtc>,
+        pub claimed_at: Option<DateTimeUtc>,
         pub created_at: DateTimeUtc,
         pub updated_at: DateTimeUtc,
     }
@@ -38,6 +39,8 @@ pub(crate) mod one_time_token {
         pub tenant_id: Option<Uuid>,
         pub purpose: crate::identity::one_time::Purpose,
         pub token_hash: Vec<u8>,
+        pub code_hash: Option<Vec<u8>>,
+        pub code_tries: i64,
         pub email: String,
         pub expires_at: DateTimeUtc,
         pub used_at: Option<DateTimeUtc>,
@@ -103,6 +106,61 @@ pub(crate) mod signing_key {
         pub created_at: DateTimeUtc,
         pub active_from: DateTimeUtc,
         pub expires_at: Option<DateTimeUtc>,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod oauth_identity {
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, DeriveEntityModel)]
+    #[sea_orm(table_name = "oauth_identities")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub user_id: Uuid,
+        pub provider: String,
+        pub subject: String,
+        pub email: Option<String>,
+        pub created_at: DateTimeUtc,
+        pub last_used_at: DateTimeUtc,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod oauth_flow {
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, DeriveEntityModel)]
+    #[sea_orm(table_name = "oauth_flows")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub state_hash: Vec<u8>,
+        pub payload: Vec<u8>,
+        pub expires_at: DateTimeUtc,
+        pub created_at: DateTimeUtc,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod recovery_code {
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, DeriveEntityModel)]
+    #[sea_orm(table_name = "recovery_codes")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub user_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub code_hash: Vec<u8>,
+        pub used_at: Option<DateTimeUtc>,
+        pub created_at: DateTimeUtc,
     }
 
     impl ActiveModelBehavior for ActiveModel {}

@@ -141,6 +141,7 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
         is_platform_admin: false,
         disabled_at: None,
         left_last_tenant_at: None,
+        claimed_at: None,
         created_at: at,
         updated_at: at,
     });

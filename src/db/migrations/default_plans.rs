@@ -83,7 +83,7 @@ impl MigrationTrait for DefaultPlans {
     /// Plans go while no tenant is on one.
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        super::refuse_with_tenants(db).await?;
+        super::refuse_with_rows(db, "tenants").await?;
         for table in ["plan_feature_defaults", "plan_billing", "plan_limits", "plans", "feature_flags"] {
             db.execute(Query::delete().from_table(Alias::new(table))).await?;
         }

@@ -11,7 +11,7 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(PartOne), Box::new(default_plans::DefaultPlans)]
+        vec![Box::new(PartOne), Box::new(default_plans::DefaultPlans), Box::new(Identity)]
     }
 }
 
@@ -47,7 +47,10 @@ pub async fn roll_back(db: &Db, steps: u32) -> Result<Migrated, DbErr> {
     let rolled_back = async {
         let applied = Migrator::get_applied_migrations(&db.write).await?;
         let versions = applied.iter().rev().take(steps as usize).map(|m| m.name().to_owned()).collect();
-        Migrator::down(&db.write, Some(steps)).await?;
+        // All of them or none.
+        let tx = db.begin().await?;
+        Migrator::down(&tx, Some(steps)).await?;
+        tx.commit().await?;
         Ok(Migrated { versions })
     };
     let rolled_back = rolled_back.await;
@@ -124,7 +127,7 @@ impl MigrationTrait for PartOne {
     /// Only an empty product can go back before its first version.
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        refuse_with_tenants(db).await?;
+        refuse_with_rows(db, "tenants").await?;
         db.execute_unprepared(include_str!("0001_part_one.down.sql")).await?;
         if db.get_database_backend() == DbBackend::Postgres {
             db.execute_unprepared("drop function audit_is_append_only").await?;
@@ -137,14 +140,41 @@ impl MigrationTrait for PartOne {
     }
 }
 
-/// Lets only an empty product go back.
-async fn refuse_with_tenants(db: &impl ConnectionTrait) -> Result<(), DbErr> {
-    let tenant = sea_orm::Statement::from_string(db.get_database_backend(), "select 1 from tenants limit 1");
-    match db.query_one_raw(tenant).await? {
-        None => Ok(()),
-        Some(_) => {
-            Err(DbErr::Migration("refused: there are tenants, and rolling back would lose what they have".into()))
+struct Identity;
+
+impl sea_orm_migration::MigrationName for Identity {
+    fn name(&self) -> &'static str {
+        "0003_identity"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Identity {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(include_str!("0003_identity.up.sql")).await.map(drop)
+    }
+
+    /// Ways in and second factors cannot go back to a version that knows of none.
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        for table in ["oauth_identities", "totp_factors", "invites"] {
+            refuse_with_rows(db, table).await?;
         }
+        db.execute_unprepared(include_str!("0003_identity.down.sql")).await.map(drop)
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+/// Takes back only what holds nothing.
+async fn refuse_with_rows(db: &impl ConnectionTrait, table: &str) -> Result<(), DbErr> {
+    let query = format!("select 1 from {table} limit 1");
+    let row = db.query_one_raw(sea_orm::Statement::from_string(db.get_database_backend(), query)).await?;
+    match row {
+        None => Ok(()),
+        Some(_) => Err(DbErr::Migration(format!("refused: rolling back would lose what is in {table}"))),
     }
 }
 

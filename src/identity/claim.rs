@@ -1,0 +1,45 @@
+//! Proving an address that somebody else may have registered first (account pre-hijacking; Sudhodanan and Paverd, USENIX Security 2022).
+//!
+//! Whoever registers with a stranger's address can set a password, open sessions, link identities and point webhooks at themselves, and wait
+//! for the stranger. So whoever is the first to prove the address, and shows neither a session of the account nor its password,
+//! ends all of that.
+
+use sea_orm::{ConnectionTrait, DbErr};
+use uuid::Uuid;
+
+use super::sessions;
+use crate::{
+    clock::Now,
+    db::{Tx, sql},
+};
+
+/// Whether what was there before the address is proved would end, because a password could be somebody else's.
+pub async fn is_due(db: &impl ConnectionTrait, user_id: Uuid) -> Result<bool, DbErr> {
+    let query =
+        "select 1 as one from users where id = $1 and email_verified_at is null and password_hash is not null";
+    Ok(db.query_one_raw(sql(db, query, [user_id.into()])).await?.is_some())
+}
+
+/// Ends whatever came before the address was proved: password, sessions, sign-up tokens, links, identities, second factor, and the
+/// webhooks that the owner's tenants had. Answers whether anything was to be ended; once the address is proved, nothing is. Call it before
+/// the proof is written down.
+pub async fn claim(tx: &Tx, now: &Now, user_id: Uuid) -> Result<bool, DbErr> {
+    let user = "update users set password_hash = null, claimed_at = $2, updated_at = $2 \
+                where id = $1 and email_verified_at is null returning id";
+    if tx.query_one_raw(sql(tx, user, [user_id.into(), now.at.into()])).await?.is_none() {
+        return Ok(false);
+    }
+    sessions::revoke_all(tx, now, user_id, "address_claimed").await?;
+    let links = "update one_time_tokens set used_at = $2 where user_id = $1 and used_at is null";
+    tx.execute_raw(sql(tx, links, [user_id.into(), now.at.into()])).await?;
+    for of_user in [
+        "delete from oauth_identities where user_id = $1",
+        "delete from totp_factors where user_id = $1",
+        "delete from recovery_codes where user_id = $1",
+        "update webhook_endpoints set enabled = false where tenant_id in \
+         (select tenant_id from memberships where user_id = $1 and role = 'owner')",
+    ] {
+        tx.execute_raw(sql(tx, of_user, [user_id.into()])).await?;
+    }
+    Ok(true)
+}
