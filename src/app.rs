@@ -17,7 +17,7 @@ use crate::{
     doctor,
     egress::{Egress, Policy},
     home, http,
-    identity::{self, keys::Keys, passwords::Hasher},
+    identity::{self, keys::Keys, oauth::provider::Providers, passwords::Hasher},
     leads,
     mail::{self, Post, Transport},
     plans, provisioning,
@@ -51,6 +51,8 @@ pub struct Parts {
     pub mailer: Transport,
     /// The way out for calls that customers aim.
     pub egress: Egress,
+    /// Where people can sign in with.
+    pub providers: Providers,
     /// Cancelled when the process is to stop.
     pub stop: CancellationToken,
 }
@@ -88,8 +90,22 @@ impl App {
         let https_only = config.environment != Environment::Development;
         let policy = Policy { https_only, allow_private_addresses: provision.allow_private_addresses };
         let egress = Egress::new(policy, CONNECT_TIMEOUT)?;
+        let providers = Providers::new(&config)?;
         let (wake, stop) = (Wake::default(), CancellationToken::new());
-        Ok(Self(Arc::new(Parts { config, db, clock, wake, sealer, keys, hasher, post, mailer, egress, stop })))
+        Ok(Self(Arc::new(Parts {
+            config,
+            db,
+            clock,
+            wake,
+            sealer,
+            keys,
+            hasher,
+            post,
+            mailer,
+            egress,
+            providers,
+            stop,
+        })))
     }
 
     /// Every route, inside the edge.
@@ -115,6 +131,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(identity::api::routes())
         .merge(signup::api::routes())
         .merge(signup::register::routes())
+        .merge(signup::oauth::routes())
         .merge(provisioning::api::routes())
         .merge(storefront::routes())
         .merge(admin::routes())

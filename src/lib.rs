@@ -28,6 +28,7 @@ pub mod catalog;
 pub mod content;
 pub mod leads;
 pub mod storefront;
+pub mod team;
 pub mod webhooks;
 
 pub mod provisioning;

@@ -71,6 +71,8 @@ pub struct Config {
     pub smtp: Smtp,
     /// Sign-in providers by name; only those that are configured.
     pub oauth: BTreeMap<String, OauthProvider>,
+    /// Log-ins.
+    pub identity: Identity,
     /// Passwords.
     pub password: Password,
     /// Workers.
@@ -231,6 +233,13 @@ pub struct OauthProvider {
     pub client_secret: SecretString,
     /// Where discovery begins.
     pub issuer: Url,
+}
+
+/// Log-ins.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Whether a password log-in of somebody who has none names the providers that they sign in with.
+    pub names_providers: bool,
 }
 
 /// Passwords.

@@ -12,8 +12,8 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::{
-    AppsScript, Billing, Config, Environment, Http, Log, OauthProvider, Password, Provision, RateLimit, Signup, Smtp,
-    Stripe, Traces, Worker, dev_secret,
+    AppsScript, Billing, Config, Environment, Http, Identity, Log, OauthProvider, Password, Provision, RateLimit,
+    Signup, Smtp, Stripe, Traces, Worker, dev_secret,
     reader::Reader,
     values::{
         BIND, COUNT, DATABASE_URL, DAYS, DOMAIN, DURATION, ENVIRONMENT, FLAG, FOLDER, HOST_PATTERN, LOG_FORMAT,
@@ -70,6 +70,7 @@ impl Config {
             traces: Traces { endpoint: reader.optional("traces.endpoint", &URL) },
             smtp: Smtp::read(reader, &base_domain),
             oauth: oauth(reader),
+            identity: Identity { names_providers: reader.required("identity.names_providers", &FLAG) },
             password: Password::read(reader),
             worker: Worker::read(reader),
             http,

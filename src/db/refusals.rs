@@ -16,16 +16,23 @@ pub enum Unique {
     IdempotencyKey,
     /// One open run a tenant.
     OpenRun,
+    /// One person of a provider a user, and one user a person.
+    OauthIdentity,
+    /// One membership of a user in a tenant.
+    Membership,
     /// Any other.
     Other,
 }
 
 /// PostgreSQL names the index, SQLite `table.column`.
-const NAMES: [(&str, &str, Unique); 4] = [
+const NAMES: [(&str, &str, Unique); 7] = [
     ("users_email_key", "users.email", Unique::UserEmail),
     ("tenants_slug_key", "tenants.slug", Unique::TenantSlug),
     ("idempotency_keys_pkey", "idempotency_keys.id", Unique::IdempotencyKey),
     ("provision_runs_one_open", "provision_runs.tenant_id", Unique::OpenRun),
+    ("oauth_identities_subject_key", "oauth_identities.provider, oauth_identities.subject", Unique::OauthIdentity),
+    ("oauth_identities_user_key", "oauth_identities.user_id, oauth_identities.provider", Unique::OauthIdentity),
+    ("memberships_pkey", "memberships.tenant_id, memberships.user_id", Unique::Membership),
 ];
 
 /// Which unique constraint an error tells of, if it does.

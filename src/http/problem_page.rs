@@ -53,6 +53,7 @@ pub(super) fn write(problem: &Problem, visitor: &Visitor, request_id: &str) -> O
     let again = |words| visitor.again.as_deref().map(|path| (words, path));
     let next = match problem.status {
         StatusCode::UNAUTHORIZED => Some(("Sign in", "/signin")),
+        _ if ["OAUTH_STATE_INVALID", "EMAIL_TAKEN"].contains(&problem.code) => Some(("Sign in", "/signin")),
         StatusCode::FORBIDDEN if problem.code == "FORM_EXPIRED" => again("Back to the form"),
         StatusCode::TOO_MANY_REQUESTS => again("Try again"),
         status if status.is_server_error() => again("Try again"),
@@ -81,6 +82,8 @@ fn words(problem: &Problem) -> (&str, &str) {
             "We are not quite there",
             "We cannot answer just now. Please try again in a few seconds. Sending the same form again is safe.",
         ),
+        ("OAUTH_STATE_INVALID" | "OAUTH_FAILED" | "OAUTH_DENIED", _) => ("You are not signed in", detail),
+        ("EMAIL_TAKEN", _) => ("You have an account already", detail),
         ("METHOD_NOT_ALLOWED", _) => ("That cannot be done here", "This address is for something else."),
         (_, StatusCode::UNAUTHORIZED) => ("Please sign in first", detail),
         (_, StatusCode::FORBIDDEN) => ("This is not open to you", detail),

@@ -15,8 +15,7 @@ use crate::{
 
 /// Whether what was there before the address is proved would end, because a password could be somebody else's.
 pub async fn is_due(db: &impl ConnectionTrait, user_id: Uuid) -> Result<bool, DbErr> {
-    let query =
-        "select 1 as one from users where id = $1 and email_verified_at is null and password_hash is not null";
+    let query = "select 1 as one from users where id = $1 and email_verified_at is null and password_hash is not null";
     Ok(db.query_one_raw(sql(db, query, [user_id.into()])).await?.is_some())
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Error,
     email::Email,
+    oauth,
     one_time::{self, NewToken, Purpose},
     passwords,
     sessions::{self, NewSession, Opened},
@@ -44,7 +45,7 @@ struct Known {
 /// Whose password this is. Holds no connection while it hashes.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`]; [`Error::Overloaded`].
+/// [`Error::InvalidCredentials`]; [`Error::UseOauthProvider`] for a user who has no password; [`Error::Overloaded`].
 pub async fn prove(app: &App, email: &str, password: &SecretString) -> Result<Proved, Error> {
     let known = match Email::parse(email) {
         Ok(email) => known(app.db.read(), &email).await?,
@@ -52,6 +53,12 @@ pub async fn prove(app: &App, email: &str, password: &SecretString) -> Result<Pr
     };
     if !passwords::could_be(password) {
         return Err(Error::InvalidCredentials);
+    }
+    if let Some(Known { id, password_hash: None }) = known {
+        let providers = oauth::only_ways_in(app.db.read(), id).await?;
+        if !providers.is_empty() {
+            return Err(Error::UseOauthProvider(providers));
+        }
     }
     let Some((user_id, hash)) = known.and_then(|known| Some((known.id, known.password_hash?))) else {
         // As much work as for somebody who is known.
@@ -115,11 +122,15 @@ pub async fn enter(
 
 /// Sends a link to set a new password, where the address is a member's and none was sent within `wait`. Whether it was is not told.
 pub async fn ask_reset(tx: &Tx, now: &Now, post: &Post, email: &Email, wait: chrono::TimeDelta) -> Result<(), Error> {
-    let Some((user_id, email)) = users::due(tx, now, email, Purpose::PasswordReset, wait).await? else { return Ok(()) };
+    let Some((user_id, to)) = users::due(tx, now, email, Purpose::PasswordReset, wait).await? else { return Ok(()) };
+    if !oauth::only_ways_in(tx, user_id).await?.is_empty() {
+        // There is no password to set anew; the letter says how to get in.
+        return users::ask_magic_link(tx, now, post, email, wait).await;
+    }
     let mut batch = Batch::default();
-    let new = NewToken { user_id, tenant_id: None, purpose: Purpose::PasswordReset, email: &email, ttl: None };
+    let new = NewToken { user_id, tenant_id: None, purpose: Purpose::PasswordReset, email: &to, ttl: None };
     let token = one_time::mint(&mut batch, now, new);
-    post.queue(&mut batch, now, None, &letters::reset_password(&post.public_url, &email, token.expose_secret()));
+    post.queue(&mut batch, now, None, &letters::reset_password(&post.public_url, &to, token.expose_secret()));
     Ok(batch.send(tx).await?)
 }
 
@@ -137,6 +148,10 @@ pub async fn reset(
     // Looked at before a hash is paid for; what counts is the use below.
     let owner = one_time::peek(app.db.read(), &app.clock.now(), Purpose::PasswordReset, token).await?;
     let user = users::by_id(app.db.read(), owner.user_id).await?;
+    let providers = oauth::only_ways_in(app.db.read(), owner.user_id).await?;
+    if !providers.is_empty() {
+        return Err(Error::UseOauthProvider(providers).into());
+    }
     let known: Vec<&str> = [Some(owner.email.as_str()), user.name.as_deref()].into_iter().flatten().collect();
     passwords::check(&password, &app.config.password, &known).map_err(|refused| Problem::invalid(vec![refused]))?;
     let hash = app.hasher.hash(password, app.clock.now().bytes()).await?;

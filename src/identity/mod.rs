@@ -17,6 +17,7 @@ mod discovery;
 pub mod email;
 mod extract;
 pub mod keys;
+pub mod oauth;
 pub mod one_time;
 pub mod pages;
 pub mod passwords;
@@ -26,6 +27,8 @@ pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 pub mod users;
+
+use std::time::Duration;
 
 pub use admin_session::SignedInAdmin;
 use axum::http::StatusCode;
@@ -57,11 +60,44 @@ pub enum Error {
     /// Nothing there that is the caller's.
     #[error("not found")]
     NotFound,
+    /// The user was disabled.
+    #[error("the user is disabled")]
+    Disabled,
+    /// Somebody has the address, and nothing shows that it is the caller.
+    #[error("the address is taken")]
+    EmailTaken,
+    /// A user without a password, who comes by these providers.
+    #[error("the user signs in with a provider")]
+    UseOauthProvider(Vec<String>),
+    /// Nobody has configured the provider of this name.
+    #[error("{0} is not configured")]
+    OauthNotConfigured(String),
+    /// The provider of this name cannot be reached.
+    #[error("{0} cannot be reached")]
+    OauthUnavailable(String),
+    /// What the provider of this name answered proves nothing.
+    #[error("{0} proved nothing")]
+    OauthFailed(String),
+    /// The person, or the provider of this name, said no.
+    #[error("{0} sent the person back")]
+    OauthDenied(String),
+    /// A way back that nobody set out on from this browser.
+    #[error("the state is not this browser's")]
+    OauthState,
+    /// The provider names no address.
+    #[error("the provider names no address")]
+    OauthEmailMissing,
+    /// Another user has the person of the provider, or the user another person of it.
+    #[error("the identity is taken")]
+    IdentityTaken,
+    /// The only way in cannot be taken away.
+    #[error("the last way in")]
+    LastWayIn,
     /// The last mail of this kind was sent a moment ago.
     #[error("a mail was sent a moment ago")]
     TooSoon {
         /// When another may be sent.
-        retry_after: std::time::Duration,
+        retry_after: Duration,
     },
     /// Inserts that were refused.
     #[error(transparent)]
@@ -70,6 +106,11 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] DbErr),
 }
+
+/// When what an operator has not set up may be.
+const LATER: Duration = Duration::from_mins(1);
+/// When a provider may be there again.
+const SOON: Duration = Duration::from_secs(5);
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
@@ -86,6 +127,48 @@ impl From<Error> for Problem {
             }
             Error::Overloaded(overloaded) => overloaded.into(),
             Error::NotFound => Self::not_found(),
+            Error::Disabled => {
+                Self::new(StatusCode::FORBIDDEN, "ACCOUNT_DISABLED", "This account was closed. Write to us.")
+            }
+            Error::EmailTaken => Self::conflict(
+                "EMAIL_TAKEN",
+                "There is already an account with this email address. Sign in the way you did before, and link this one in your settings.",
+            ),
+            Error::UseOauthProvider(providers) => Self::conflict(
+                "USE_OAUTH_PROVIDER",
+                format!("This account has no password. Sign in with {}.", oauth::provider::labels(&providers)),
+            )
+            .with("providers", providers),
+            Error::OauthNotConfigured(name) => {
+                let detail = format!("Signing in with {name} is not set up here.");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "OAUTH_NOT_CONFIGURED", detail).retry_after(LATER)
+            }
+            Error::OauthUnavailable(name) => {
+                let detail = format!("{name} cannot be reached right now. Please try again in a moment.");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "OAUTH_UNAVAILABLE", detail).retry_after(SOON)
+            }
+            Error::OauthFailed(name) => {
+                token("OAUTH_FAILED", &format!("Signing in with {name} did not work. Start again."))
+            }
+            Error::OauthDenied(name) => token("OAUTH_DENIED", &format!("You were not signed in with {name}.")),
+            Error::OauthState => Self::new(
+                StatusCode::BAD_REQUEST,
+                "OAUTH_STATE_INVALID",
+                "This sign-in was begun elsewhere, took too long, or has been used already. Start again.",
+            ),
+            Error::OauthEmailMissing => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "OAUTH_EMAIL_MISSING",
+                "The provider did not tell your email address, and we need one. Allow it there, or sign up with a password.",
+            ),
+            Error::IdentityTaken => Self::conflict(
+                "IDENTITY_TAKEN",
+                "This sign-in belongs to another account, or yours has another one of this provider already.",
+            ),
+            Error::LastWayIn => Self::conflict(
+                "LAST_WAY_IN",
+                "This is the only way into your account. Set a password or link another provider first.",
+            ),
             Error::TooSoon { retry_after } => {
                 let detail = "A mail was sent a moment ago. Look into your mailbox, or try again shortly.";
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", detail).retry_after(retry_after)

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     Error,
     email::Email,
+    oauth,
     one_time::{self, NewToken, Purpose},
     sessions::{self, NewSession, Opened},
 };
@@ -164,7 +165,7 @@ pub async fn log_in_by_link(
 }
 
 /// The tenant that a user used last, or joined first.
-pub(super) async fn last_used(tx: &Tx, user_id: Uuid) -> Result<Option<Uuid>, DbErr> {
+pub async fn last_used(tx: &Tx, user_id: Uuid) -> Result<Option<Uuid>, DbErr> {
     let query = "select m.tenant_id from memberships m where m.user_id = $1 \
          order by (select max(s.last_used_at) from sessions s where s.user_id = m.user_id and s.tenant_id = m.tenant_id) \
          desc nulls last, m.created_at, m.tenant_id limit 1";
@@ -245,7 +246,9 @@ pub async fn ask_magic_link(tx: &Tx, now: &Now, post: &Post, email: &Email, wait
     let mut batch = Batch::default();
     let new = NewToken { user_id, tenant_id: None, purpose: Purpose::MagicLink, email: &email, ttl: None };
     let token = one_time::mint(&mut batch, now, new);
-    let letter = letters::magic_link(&post.public_url, &email, token.expose_secret());
+    let providers = oauth::only_ways_in(tx, user_id).await?;
+    let providers = (!providers.is_empty()).then(|| oauth::provider::labels(&providers));
+    let letter = letters::magic_link(&post.public_url, &email, token.expose_secret(), providers.as_deref());
     post.queue(&mut batch, now, Some(tenant), &letter);
     Ok(batch.send(tx).await?)
 }

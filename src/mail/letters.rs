@@ -75,11 +75,18 @@ pub fn verify_email(public_url: &Url, to: &Email, tenant_name: &str, token: &str
     letter.to(to)
 }
 
-/// On request: logs in.
-pub fn magic_link(public_url: &Url, to: &Email, token: &str) -> Mail {
+/// On request: logs in. Somebody who has no password is reminded of the `providers` that they sign in with.
+pub fn magic_link(public_url: &Url, to: &Email, token: &str, providers: Option<&str>) -> Mail {
+    let once = "It works once, and only for a short time.";
+    let why = match providers {
+        Some(providers) => {
+            format!("Your account has no password: you sign in with {providers}. This link logs you in as well. {once}")
+        }
+        None => format!("You asked for a link to log in. {once}"),
+    };
     let letter = Letter {
         subject: "Your link to log in".into(),
-        why: "You asked for a link to log in. It works once, and only for a short time.",
+        why: &why,
         name: None,
         action: "Log in",
         link: link(public_url, "/magic-link", token),
@@ -145,6 +152,34 @@ pub fn password_changed(public_url: &Url, to: &Email) -> Mail {
     letter.to(to)
 }
 
+/// After a provider was linked: tells its owner.
+pub fn way_in_added(public_url: &Url, to: &Email, provider: &str) -> Mail {
+    let subject = format!("{provider} was added to your account");
+    let why = format!("Your account can now be signed in to with {provider}.");
+    about_ways_in(public_url, to, subject, &why)
+}
+
+/// After a provider was taken away: tells its owner.
+pub fn way_in_removed(public_url: &Url, to: &Email, provider: &str) -> Mail {
+    let subject = format!("{provider} was removed from your account");
+    let why = format!("Your account can no longer be signed in to with {provider}.");
+    about_ways_in(public_url, to, subject, &why)
+}
+
+fn about_ways_in(public_url: &Url, to: &Email, subject: String, why: &str) -> Mail {
+    let mut url = public_url.clone();
+    url.set_path("/settings/sign-in");
+    let letter = Letter {
+        subject,
+        why,
+        name: None,
+        action: "Look at your sign-in methods",
+        link: url.into(),
+        otherwise: "If it was you, there is nothing to do. If it was not, remove what you do not know, and set a new password.",
+    };
+    letter.to(to)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +190,7 @@ mod tests {
         let to = Email::parse("ada@example.com").expect("an address");
         vec![
             verify_email(&url, &to, name, "s_e-c"),
-            magic_link(&url, &to, "s_e-c"),
+            magic_link(&url, &to, "s_e-c", Some("Google")),
             owner_link(&url, &to, name, "s_e-c"),
             takeover(&url, &to, name, "s_e-c"),
         ]

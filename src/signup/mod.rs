@@ -1,7 +1,7 @@
 //! Sign-up: the one unit of work that makes a tenant, and the doors that lead to it.
 //!
-//! [`provision_tenant`] is the only code that creates a tenant. Every door (the wizard, an administrator, the command line;
-//! later register and `OAuth`) reads what it needs with [`look_up`], hashes the password where there is one with no connection
+//! [`provision_tenant`] is the only code that creates a tenant. Every door (the wizard, register, `OAuth`, an administrator, the command
+//! line) reads what it needs with [`look_up`], hashes the password where there is one with no connection
 //! held, and then calls it within one transaction: user, tenant, owner membership, subscription, credits, default catalogue,
 //! provisioning run, mail and audit event are all written, or none.
 //!
@@ -10,6 +10,8 @@
 
 pub mod api;
 mod asked;
+mod join;
+pub mod oauth;
 pub mod onboard;
 pub mod pages;
 mod refusal;
@@ -35,7 +37,7 @@ use crate::{
     catalog,
     clock::Now,
     db::{Batch, Tx},
-    identity::{self, email::Email, one_time, sessions},
+    identity::{self, email::Email, oauth::Person, one_time, sessions},
     mail::{self, Post},
     plans::PlanRow,
     provisioning::{self, Blueprint, StepName},
@@ -69,6 +71,8 @@ pub struct Owner {
     pub email_verified: bool,
     /// What the person said they are.
     pub role_at_signup: Option<String>,
+    /// Whom a provider proved them to be, where one did.
+    pub person: Option<Person>,
 }
 
 /// A tenant to make.
@@ -145,6 +149,9 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
         created_at: at,
         updated_at: at,
     });
+    if let Some(person) = &new.owner.person {
+        batch.insert(person.identity(now, user_id));
+    }
     batch.insert(tenants::store::tenant::Model {
         id: tenant_id,
         slug: new.slug.as_str().to_owned(),

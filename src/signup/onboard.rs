@@ -67,6 +67,7 @@ impl Onboarding {
                 password_hash: None,
                 email_verified: false,
                 role_at_signup: None,
+                person: None,
             },
             plan: found.plan.ok_or_else(|| Error::unknown_plan("plan"))?,
             payment: Payment::None,

@@ -6,8 +6,8 @@ use super::NewTenant;
 use crate::{
     db::{self, BatchError, Unique},
     http::{FieldError, NotKept, Problem, chain},
-    identity::passwords::Overloaded,
-    provisioning,
+    identity::{self, passwords::Overloaded},
+    provisioning, team,
     tenants::{Door, slugs::Slug},
 };
 
@@ -50,6 +50,12 @@ pub enum Error {
     /// Provisioning refused.
     #[error(transparent)]
     Provisioning(provisioning::Error),
+    /// An invite does not let in.
+    #[error(transparent)]
+    Team(#[from] team::Error),
+    /// Whoever comes is not let in.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
     /// Anything unforeseen inside the transaction, and where.
     #[error("writing {part} failed")]
     Failed {
@@ -78,7 +84,7 @@ impl Error {
 
     pub(super) fn from_batch(refused: BatchError, new: &NewTenant) -> Self {
         match db::unique(&refused.source) {
-            Some(Unique::UserEmail) => Self::EmailTaken,
+            Some(Unique::UserEmail | Unique::OauthIdentity) => Self::EmailTaken,
             // Whoever raced for the derived `acme` would have been `acme-2`; no retry here, the caller's next try is.
             Some(Unique::TenantSlug) => Self::SlugTaken(new.slug.following().take(3).collect()),
             _ => Self::Failed { part: refused.table.unwrap_or_else(|| "batch".into()), source: refused.source },
@@ -111,6 +117,8 @@ impl Error {
             | Self::ProvisionAlreadyStarted
             | Self::Gone
             | Self::Provisioning(_)
+            | Self::Team(_)
+            | Self::Identity(_)
             | Self::InProgress => "refused",
             Self::Overloaded(_) => "overloaded",
             Self::Failed { .. } | Self::Database(_) => "failed",
@@ -163,6 +171,8 @@ impl From<Error> for Problem {
             ),
             Error::Overloaded(overloaded) => overloaded.into(),
             Error::Provisioning(error) => error.into(),
+            Error::Team(error) => error.into(),
+            Error::Identity(error) => error.into(),
             Error::InProgress => NotKept::InProgress.into(),
             Error::Failed { source, .. } if db::is_unavailable(&source) => Self::database(&source),
             Error::Failed { .. } => {

@@ -11,7 +11,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Asked, Error, NewTenant, Owner, Provisioned,
     asked::Fields,
-    committed, look_up, provision_tenant,
+    committed,
+    join::{self, Newcomer},
+    look_up, provision_tenant,
     start::{self, means},
 };
 use crate::{
@@ -21,13 +23,14 @@ use crate::{
     http::{FieldError, Once, Posted, Problem, Reply, RequestId, line},
     identity::{
         Client,
-        email::Email,
+        email::{Email, EmailError},
         passwords,
         sessions::{self, Standing, TokenSet},
-        users::UserView,
+        users::{self, UserView},
     },
     plans::PlanRow,
-    tenants::{Door, Role, TenantView},
+    team,
+    tenants::{self, Door, Role, TenantView},
 };
 
 /// This door's route.
@@ -92,7 +95,7 @@ enum Method {
 /// A tenant and its owner, who is logged in.
 #[derive(Serialize, ToSchema)]
 struct Registered {
-    /// The owner.
+    /// The person who is logged in.
     user: UserView,
     /// The tenant.
     tenant: TenantView,
@@ -155,23 +158,12 @@ impl Register {
         };
         let mut terms = Terms { role_at_signup: None, billing_email: None };
         let asked = Asked::read(fields, |known| {
-            let mut errors = Vec::new();
-            errors.extend(passwords::check(&self.password, &app.config.password, known).err());
-            if self.password.expose_secret() != self.password_confirm.expose_secret() {
-                errors.push(FieldError::new(
-                    "password_confirm",
-                    "PASSWORDS_DIFFER",
-                    "The two passwords are not the same.",
-                ));
-            }
-            let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-            if let Some(role) = given(&self.role_at_signup) {
-                terms.role_at_signup = line("role_at_signup", &role, 100).map_err(|error| errors.push(error)).ok();
-            }
-            if let Some(email) = given(&self.billing_email) {
-                let refused =
-                    |e: crate::identity::email::EmailError| FieldError::new("billing_email", e.code(), e.to_string());
-                terms.billing_email = Email::parse(&email).map_err(|e| errors.push(refused(e))).ok();
+            let mut errors = self.refused_passwords(app, known);
+            terms.role_at_signup = self.role(&mut errors);
+            let billing_email = self.billing_email.as_ref().filter(|email| !email.trim().is_empty());
+            if let Some(email) = billing_email {
+                let refused = |e: EmailError| FieldError::new("billing_email", e.code(), e.to_string());
+                terms.billing_email = Email::parse(email).map_err(|e| errors.push(refused(e))).ok();
             }
             let address = self.billing_address.as_ref().map(|address| serde_json::json!(address).to_string());
             if address.is_some_and(|address| address.len() > LONGEST_ADDRESS) {
@@ -180,6 +172,36 @@ impl Register {
             errors
         })?;
         Ok((asked, terms))
+    }
+
+    /// What somebody with an invite says of themselves; the invite says the rest.
+    fn read_invited(&self, app: &App) -> Result<(Email, Option<String>, Option<String>), Error> {
+        let mut errors = Vec::new();
+        let email = Email::parse(&self.email).map_err(|e| FieldError::new("email", e.code(), e.to_string()));
+        let email = email.map_err(|e| errors.push(e)).ok();
+        let name = self.name.as_deref().filter(|name| !name.trim().is_empty()).map(|name| line("name", name, 100));
+        let name = name.transpose().map_err(|e| errors.push(e)).ok().flatten();
+        let known = [email.as_ref().map(Email::as_str), name.as_deref()];
+        let refused = self.refused_passwords(app, &known.into_iter().flatten().collect::<Vec<_>>());
+        errors.extend(refused);
+        let role = self.role(&mut errors);
+        match email {
+            Some(email) if errors.is_empty() => Ok((email, name, role)),
+            _ => Err(Error::Invalid(errors)),
+        }
+    }
+
+    fn refused_passwords(&self, app: &App, known: &[&str]) -> Vec<FieldError> {
+        let weak = passwords::check(&self.password, &app.config.password, known).err();
+        let differ = self.password.expose_secret() != self.password_confirm.expose_secret();
+        let differ = differ
+            .then(|| FieldError::new("password_confirm", "PASSWORDS_DIFFER", "The two passwords are not the same."));
+        weak.into_iter().chain(differ).collect()
+    }
+
+    fn role(&self, errors: &mut Vec<FieldError>) -> Option<String> {
+        let role = self.role_at_signup.as_ref().filter(|role| !role.trim().is_empty())?;
+        line("role_at_signup", role, 100).map_err(|error| errors.push(error)).ok()
     }
 
     /// How the plan is paid; free ones are not.
@@ -196,29 +218,31 @@ impl Register {
     }
 }
 
-/// Makes a tenant and its owner, and logs the owner in.
+/// Makes a tenant and its owner, and logs the owner in; with an invite, a member of the tenant that is there.
 ///
 /// Without a plan: a trial of Pro. A paid plan with `bank_transfer` waits for its first invoice; provisioning of any other begins at
 /// once.
 #[utoipa::path(post, path = "/api/v1/auth/register", tag = "identity", request_body = Register,
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 201, description = "The tenant is there, and its owner is logged in", body = Registered),
+        (status = 403, description = "`INVITE_EMAIL_MISMATCH`"),
         (status = 404, description = "There is no such invite"),
-        (status = 409, description = "`EMAIL_TAKEN`, `SLUG_TAKEN` with `suggestions`, or `IDEMPOTENCY_IN_PROGRESS`"),
+        (status = 409, description = "`EMAIL_TAKEN`, `SLUG_TAKEN` with `suggestions`, `SEAT_LIMIT_REACHED`, or `IDEMPOTENCY_IN_PROGRESS`"),
+        (status = 410, description = "`INVITE_EXPIRED`, `INVITE_REVOKED` or `INVITE_ACCEPTED`"),
         (status = 422, description = "`VALIDATION_FAILED`, `PLAN_NOT_SELF_SERVE`, `TENANT_PROVISIONING_ERROR` or `IDEMPOTENCY_KEY_REUSED`"),
         (status = 503, description = "`SIGNUPS_DISABLED`, `SELF_SERVE_DISABLED`, `BILLING_NOT_CONFIGURED` or `SERVICE_UNAVAILABLE`")))]
 async fn register(
     State(app): State<App>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
+    Extension(request): Extension<RequestId>,
     client: Client,
     Posted { body, key }: Posted<Register>,
 ) -> Result<Reply, Problem> {
-    if body.invite_token.is_some() {
-        // Invites come with the team's part; until then no token is one.
-        return Err(Problem { detail: "There is no such invite.".into(), ..Problem::not_found() });
+    let once = Once::new(&app, &key, "");
+    if let Some(token) = &body.invite_token {
+        return once.run(async { Ok(join_tenant(&app, &once, &body, token, client, request).await?) }).await;
     }
     start::doors_open(&app)?;
-    let once = Once::new(&app, &key, "");
+    let RequestId(request_id) = request;
     once.run(async {
         let read = body.read(&app);
         let slug = read.as_ref().map_or_else(|_| String::new(), |(asked, _)| asked.slug.to_string());
@@ -265,6 +289,7 @@ async fn make(
             password_hash,
             email_verified: false,
             role_at_signup: terms.role_at_signup,
+            person: None,
         },
         plan,
         payment,
@@ -302,4 +327,36 @@ async fn make(
     let reply = once.commit(tx, &now, Reply::new(StatusCode::CREATED, &registered)).await?;
     committed(Door::Register, &registered.tenant);
     Ok(reply)
+}
+
+/// Makes a user who joins the tenant of an invite.
+async fn join_tenant(
+    app: &App,
+    once: &Once<'_>,
+    body: &Register,
+    token: &SecretString,
+    client: Client,
+    request: RequestId,
+) -> Result<Reply, Error> {
+    let (email, name, role_at_signup) = body.read_invited(app)?;
+    // Looked at before a hash is paid for; what counts is the use below.
+    team::open(app.db.read(), &app.clock.now(), token, &email).await?;
+    let password_hash = Some(app.hasher.hash(body.password.clone(), app.clock.now().bytes()).await?);
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let newcomer = Newcomer::New { email, name, password_hash, role_at_signup, person: None };
+    let opened = join::join(&tx, &now, token, newcomer, (client, &request, "register")).await?;
+    let tenant = tenants::by_id(&tx, opened.tenant_id).await?.ok_or(team::Error::NotFound)?;
+    let plan = billing::summary(&tx, opened.tenant_id).await?.ok_or(team::Error::NotFound)?;
+    let standing = sessions::standing(&tx, opened.user_id, opened.tenant_id).await?;
+    let registered = Registered {
+        user: users::by_id(&tx, opened.user_id).await?,
+        tenant: tenant.view(),
+        subscription: Subscribed { status: plan.status, plan: plan.plan, trial_ends_at: plan.trial_ends_at },
+        credits: Credits { balance: plan.balance },
+        invoice: None,
+        payment_method: None,
+        tokens: sessions::tokens(&app.keys, &now, &opened, &standing),
+    };
+    Ok(once.commit(tx, &now, Reply::new(StatusCode::CREATED, &registered)).await?)
 }

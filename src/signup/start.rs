@@ -103,6 +103,7 @@ pub async fn start(app: &App, once: &Once<'_>, signup: Signup, from: Origin) -> 
             password_hash,
             email_verified: false,
             role_at_signup: None,
+            person: None,
         },
         plan,
         payment: Payment::None,

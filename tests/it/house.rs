@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 13] = [
     &["outbox", "audit"],
     &["identity", "mail", "tenants"],
     &["plans"],
-    &["billing", "catalog", "content", "webhooks"],
+    &["billing", "catalog", "content", "team", "webhooks"],
     &["provisioning"],
     &["signup", "storefront"],
     &["admin", "dashboard", "doctor", "leads"],

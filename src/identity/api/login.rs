@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{note, sessions::note_end, tokens};
+use super::{cool_down, note, sessions::note_end, tokens};
 use crate::{
     app::App,
     audit::Actor,
@@ -17,7 +17,9 @@ use crate::{
     http::{self, Once, Posted, Problem, Reply, RequestId},
     identity::{
         Client, CurrentUser, Error, credentials,
+        email::Email,
         sessions::{self, Opened, TokenSet},
+        users,
     },
 };
 
@@ -57,7 +59,7 @@ struct Login {
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 200, body = TokenSet), (status = 401, description = "`INVALID_CREDENTIALS`"),
         (status = 404, description = "The user is no member of that tenant, or of any"),
-        (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+        (status = 409, description = "`USE_OAUTH_PROVIDER` with `providers` for somebody who has no password, or `IDEMPOTENCY_IN_PROGRESS`")))]
 async fn login(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
@@ -84,13 +86,31 @@ pub(in crate::identity) async fn log_in_by_password(
 ) -> Result<(Tx, Now, Opened), Error> {
     let proved = credentials::prove(app, email, password).await.inspect_err(|refused| {
         tracing::info!(feature = "identity", refusal = %refused, "Log-in refused");
-    })?;
+    });
+    let proved = match proved {
+        Err(Error::UseOauthProvider(_)) if !app.config.identity.names_providers => {
+            return Err(tell_by_mail(app, email, password).await?);
+        }
+        proved => proved?,
+    };
     let now = app.clock.now();
     let tx = app.db.begin().await?;
     let opened = credentials::log_in(&tx, &now, &proved, tenant_id, client.kept()).await?;
     let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
     note(&tx, &now, request, who, "session.opened", json!({"session_id": opened.session_id, "by": "password"})).await?;
     Ok((tx, now, opened))
+}
+
+/// Tells somebody who has no password by mail alone how they sign in, and answers as to a wrong password, after as much work.
+async fn tell_by_mail(app: &App, email: &str, password: &SecretString) -> Result<Error, Error> {
+    app.hasher.hash(password.clone(), app.clock.now().bytes()).await?;
+    if let Ok(email) = Email::parse(email) {
+        let (tx, now) = (app.db.begin().await?, app.clock.now());
+        users::ask_magic_link(&tx, &now, &app.post, &email, cool_down(app)).await?;
+        tx.commit().await?;
+        app.wake.wake();
+    }
+    Ok(Error::InvalidCredentials)
 }
 
 /// Another tenant.

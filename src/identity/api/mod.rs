@@ -4,6 +4,7 @@ mod email;
 mod links;
 mod login;
 mod me;
+pub mod oauth;
 mod password;
 mod sessions;
 
@@ -46,6 +47,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(password::routes())
         .merge(sessions::routes())
         .merge(me::routes())
+        .merge(oauth::routes())
         .merge(discovery::routes())
 }
 

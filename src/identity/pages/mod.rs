@@ -4,6 +4,7 @@
 mod links;
 mod password;
 mod signin;
+mod ways_in;
 
 use askama::Template;
 use axum::{Router, http::StatusCode, response::Response};
@@ -20,7 +21,7 @@ use crate::{
 
 /// This slice's pages.
 pub fn routes() -> Router<App> {
-    links::routes().merge(signin::routes()).merge(password::routes())
+    links::routes().merge(signin::routes()).merge(password::routes()).merge(ways_in::routes())
 }
 
 #[derive(Template)]

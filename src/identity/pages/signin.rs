@@ -28,6 +28,8 @@ struct SignInPage<'a> {
     email: &'a str,
     refused: Refused,
     sent: bool,
+    /// Names and labels.
+    providers: Vec<(String, String)>,
     visit: &'a Visit,
 }
 
@@ -36,7 +38,10 @@ async fn sign_in(State(app): State<App>, headers: HeaderMap, visit: Visit) -> Re
         return Ok(go_to("/dashboard", []));
     }
     let refused = Refused::default();
-    visit.show(StatusCode::OK, &SignInPage { email: "", refused, sent: false, visit: &visit })
+    visit.show(
+        StatusCode::OK,
+        &SignInPage { email: "", refused, sent: false, providers: app.providers.labels(), visit: &visit },
+    )
 }
 
 /// Who signs in, with a password or by a link.
@@ -58,7 +63,8 @@ async fn submit(
     Form { body: SignIn { email, password, link }, key }: Form<SignIn>,
 ) -> Result<Response, Problem> {
     let page = |refused: Refused, sent| {
-        visit.show(refused.status, &SignInPage { email: &email, refused, sent, visit: &visit })
+        let providers = app.providers.labels();
+        visit.show(refused.status, &SignInPage { email: &email, refused, sent, providers, visit: &visit })
     };
     if link.is_some() {
         return match api::send_magic_link(&app, &key, &email).await {
@@ -71,7 +77,7 @@ async fn submit(
             tx.commit().await?;
             Ok(signed_in(&app, &opened))
         }
-        Err(error @ Error::InvalidCredentials) => {
+        Err(error @ (Error::InvalidCredentials | Error::UseOauthProvider(_))) => {
             let refused = Problem::from(error);
             page(Refused::at("password", &refused, "We could not sign you in", refused.detail.clone()), false)
         }

@@ -56,6 +56,8 @@ struct Page<'a> {
     min_password: usize,
     base_domain: &'a str,
     plans: Vec<PlanView>,
+    /// Names and labels.
+    providers: Vec<(String, String)>,
     visit: &'a Visit,
 }
 
@@ -81,7 +83,8 @@ async fn render(
     let status = refused.status;
     let min_password = app.config.password.min_length;
     let base_domain = &app.config.base_domain;
-    visit.show(status, &Page { typed, refused, before, min_password, base_domain, plans, visit })
+    let providers = app.providers.labels();
+    visit.show(status, &Page { typed, refused, before, min_password, base_domain, plans, providers, visit })
 }
 
 /// The first step, or the one that a wizard under way has come to.

@@ -6,6 +6,7 @@ mod database;
 mod fake;
 mod logs;
 mod product;
+mod provider;
 mod walk;
 
 pub use browser::{Browser, FormOn};
@@ -14,6 +15,7 @@ pub use database::{Database, Kind, WRITTEN_BY_SIGNUP, eventually};
 pub use fake::{Fake, Gate, PATIENCE, Reply, Seen};
 pub use logs::{Logged, Logs};
 pub use product::{ADMIN_TOKEN, Answer, Product, Settings, answer, signup_body};
+pub use provider::Provider;
 pub use walk::{MAKE_URL, Visitor, fields, healthy, names};
 
 /// Makes two tests of one journey: `name::sqlite` and `name::postgres`.

@@ -1,0 +1,101 @@
+//! Joining by invite: a user, new or known, becomes a member of a tenant that is there already. No door makes a tenant here, so neither
+//! the kill switch nor `self_serve_enabled` closes it.
+
+use secrecy::SecretString;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Error;
+use crate::{
+    audit::{self, Actor},
+    clock::Now,
+    db::{Batch, Tx, Unique, unique},
+    http::RequestId,
+    identity::{
+        self, Client,
+        email::Email,
+        oauth::Person,
+        sessions::{self, NewSession, Opened},
+        users,
+    },
+    team,
+};
+
+/// Who joins.
+pub(super) enum Newcomer {
+    /// A user.
+    Known(Uuid),
+    /// Somebody new with this address, to which the invite went.
+    New {
+        email: Email,
+        name: Option<String>,
+        /// Argon2id, where the door asked for a password.
+        password_hash: Option<String>,
+        role_at_signup: Option<String>,
+        /// Whom a provider proved, where one did.
+        person: Option<Person>,
+    },
+}
+
+/// Makes somebody a member by an invite, and logs them in.
+pub(super) async fn join(
+    tx: &Tx,
+    now: &Now,
+    token: &SecretString,
+    newcomer: Newcomer,
+    (client, request, by): (Client, &RequestId, &str),
+) -> Result<Opened, Error> {
+    let (user_id, email) = match newcomer {
+        Newcomer::Known(user_id) => {
+            let user = users::by_id(tx, user_id).await.map_err(Error::from)?;
+            (user_id, Email::parse(&user.email).map_err(|_| team::Error::EmailMismatch)?)
+        }
+        Newcomer::New { email, name, password_hash, role_at_signup, person } => {
+            // Before anything is written: whose link it is.
+            team::open(tx, now, token, &email).await?;
+            let user_id = now.id();
+            let mut batch = Batch::default();
+            batch.insert(identity::store::user::Model {
+                id: user_id,
+                email: email.as_str().to_owned(),
+                name,
+                password_hash,
+                // The invite's link went there.
+                email_verified_at: Some(now.at),
+                role_at_signup,
+                onboarding_step_completed: None,
+                is_platform_admin: false,
+                disabled_at: None,
+                left_last_tenant_at: None,
+                claimed_at: None,
+                created_at: now.at,
+                updated_at: now.at,
+            });
+            if let Some(person) = person {
+                batch.insert(person.identity(now, user_id));
+            }
+            batch.send(tx).await.map_err(|refused| match unique(&refused.source) {
+                Some(Unique::UserEmail | Unique::OauthIdentity) => Error::EmailTaken,
+                _ => Error::Database(refused.source),
+            })?;
+            (user_id, email)
+        }
+    };
+    let invite = team::accept(tx, now, token, (user_id, &email)).await?;
+    let (user_agent, ip) = client.kept();
+    let new = NewSession { user_id, tenant_id: invite.tenant_id, user_agent, ip };
+    let opened = sessions::begin(tx, now, &new).await?;
+    let mut batch = Batch::default();
+    let event = |action, detail| audit::Event {
+        actor: Actor::User(user_id),
+        tenant_id: Some(invite.tenant_id),
+        action,
+        request_id: Some(request.0.clone()),
+        detail,
+    };
+    let joined = json!({"invite_id": invite.id, "user_id": user_id, "role": invite.role});
+    audit::append(&mut batch, now, event("invite.accepted", joined));
+    audit::append(&mut batch, now, event("session.opened", json!({"session_id": opened.session_id, "by": by})));
+    batch.send(tx).await.map_err(|refused| Error::Database(refused.source))?;
+    Ok(opened)
+}
