@@ -7,6 +7,7 @@
 //   header     of the ID token, likewise
 //   sign       "stranger" signs with a key that is not published, "secret" with HS256 and the client's secret, "none" not at all
 //   discovery  members of the discovery document, over the usual ones
+//   userinfo   what the userinfo endpoint answers; who the ID token is about where it is not said
 //   redirect   parameters of the way back, over the usual ones; null leaves one out
 //   status     of the token endpoint
 import { createHmac } from "node:crypto";
@@ -47,6 +48,10 @@ async function signed(token) {
 service.on("beforeTokenSigning", (token) => {
   apply(token.payload, next.claims);
   apply(token.header, next.header);
+});
+
+service.on("beforeUserinfo", (response) => {
+  response.body = next.userinfo ?? { sub: next.claims?.sub ?? "johndoe" };
 });
 
 service.on("beforeAuthorizeRedirect", ({ url }) => {

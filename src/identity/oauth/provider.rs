@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use openidconnect::{
     AsyncHttpClient, AuthType, AuthenticationFlow, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
-    CsrfToken, HttpRequest, HttpResponse, IdTokenVerifier, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
-    RequestTokenError, Scope, SignatureVerificationError,
+    CsrfToken, EndUserName, HttpRequest, HttpResponse, IdTokenVerifier, LocalizedClaim, Nonce, OAuth2TokenResponse,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
+    UserInfoError,
     core::{CoreClientAuthMethod, CoreJsonWebKey, CoreJsonWebKeySet, CoreResponseType},
 };
 use reqwest::{Method, StatusCode};
@@ -19,7 +20,7 @@ use url::Url;
 
 use super::{
     Person,
-    wire::{Claims, Client, Metadata},
+    wire::{Claims, Client, Metadata, UserInfo},
 };
 use crate::{
     clock::Now,
@@ -196,7 +197,26 @@ impl Provider {
             }
             read => read.cloned(),
         };
-        self.read(now, &metadata, &claims.map_err(|error| ProviderError::Refused(crate::http::chain(&error)))?)
+        let claims = claims.map_err(|error| ProviderError::Refused(crate::http::chain(&error)))?;
+        let subject = self.subject(now, &metadata, &claims)?;
+        let (email, is_verified, name) = match claims.email() {
+            // Many leave it out of the token and tell it when asked (Core 1.0, 5.4).
+            None if metadata.userinfo_endpoint().is_some() && !self.is_microsoft(&metadata) => {
+                let asked = client.user_info(answer.access_token().clone(), Some(claims.subject().clone()));
+                let asked = asked.map_err(|_| ProviderError::Unavailable("it has no userinfo endpoint".into()))?;
+                let told: Result<UserInfo, _> = asked.request_async(&self.http).await;
+                let told = told.map_err(|error| match error {
+                    UserInfoError::Request(error) => ProviderError::Unavailable(error.to_string()),
+                    other => ProviderError::Refused(crate::http::chain(&other)),
+                })?;
+                (told.email().cloned(), told.email_verified(), full_name(told.name()))
+            }
+            email => (email.cloned(), claims.email_verified(), full_name(claims.name())),
+        };
+        // An administrator of any Microsoft tenant can write any address there ("nOAuth").
+        let email_is_proved = is_verified == Some(true) && !self.is_microsoft(&metadata);
+        let email = email.and_then(|email| Email::parse(&email).ok());
+        Ok(Person { provider: self.name.clone(), subject, email, email_is_proved, name })
     }
 
     fn client(&self, metadata: &Metadata) -> Client {
@@ -227,8 +247,8 @@ impl Provider {
             )
     }
 
-    /// What the claims of a good token say.
-    fn read(&self, now: &Now, metadata: &Metadata, claims: &Claims) -> Result<Person, ProviderError> {
+    /// The provider's own name for whom a good token is about.
+    fn subject(&self, now: &Now, metadata: &Metadata, claims: &Claims) -> Result<String, ProviderError> {
         let refuse = |why: &str| Err(ProviderError::Refused(why.to_owned()));
         let extra = claims.additional_claims();
         if extra.nbf.is_some_and(|from| from > (now.at + SKEW).timestamp()) {
@@ -250,11 +270,7 @@ impl Provider {
         if subject.is_empty() || subject.len() > 255 || subject.contains('\0') {
             return refuse("the token names nobody");
         }
-        let email = claims.email().and_then(|email| Email::parse(email).ok());
-        // An administrator of any Microsoft tenant can write any address there ("nOAuth").
-        let email_is_proved = claims.email_verified() == Some(true) && !self.is_microsoft(metadata);
-        let name = claims.name().and_then(|name| name.get(None)).map(|name| name.as_str().to_owned());
-        Ok(Person { provider: self.name.clone(), subject, email, email_is_proved, name })
+        Ok(subject)
     }
 
     fn is_microsoft(&self, metadata: &Metadata) -> bool {
@@ -324,6 +340,10 @@ pub fn label(name: &str) -> String {
 /// Several names for people: Google or Microsoft.
 pub fn labels(names: &[String]) -> String {
     names.iter().map(|name| label(name)).collect::<Vec<_>>().join(" or ")
+}
+
+fn full_name(name: Option<&LocalizedClaim<EndUserName>>) -> Option<String> {
+    Some(name?.get(None)?.as_str().to_owned())
 }
 
 fn is_template(metadata: &Metadata) -> bool {

@@ -1,8 +1,9 @@
 //! The library's types with what we read beyond the standard: Microsoft's claims, and RFC 9207's word in discovery.
 
 use openidconnect::{
-    AdditionalClaims, AdditionalProviderMetadata, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet,
-    IdTokenClaims, IdTokenFields, ProviderMetadata, StandardErrorResponse, StandardTokenResponse,
+    AdditionalClaims, AdditionalProviderMetadata, EmptyAdditionalClaims, EmptyExtraTokenFields, EndpointMaybeSet,
+    EndpointNotSet, EndpointSet, IdTokenClaims, IdTokenFields, ProviderMetadata, StandardErrorResponse,
+    StandardTokenResponse, UserInfoClaims,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreErrorResponseType,
         CoreGenderClaim, CoreGrantType, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
@@ -57,6 +58,8 @@ pub(super) type Metadata = ProviderMetadata<
 >;
 
 pub(super) type Claims = IdTokenClaims<MoreClaims, CoreGenderClaim>;
+
+pub(super) type UserInfo = UserInfoClaims<EmptyAdditionalClaims, CoreGenderClaim>;
 
 type Fields = IdTokenFields<
     MoreClaims,

@@ -45,6 +45,22 @@ on_both! {
 }
 
 on_both! {
+    async fn an_address_that_is_told_beside_the_token_counts_for_the_same_person_alone(database: Database) {
+        let idp = Provider::start();
+        let product = Product::start_with(database, idp.settings("google")).await;
+        let told = |sub: &str| json!({"claims": {"sub": "ada-1"},
+            "userinfo": {"sub": sub, "email": "ada@example.com", "email_verified": true, "name": "Ada Lovelace"}});
+        idp.next(told("eve-1")).await;
+        Traveller::new(&product).journey(&idp, "google", "").await.expect_problem(401, "OAUTH_FAILED");
+        idp.next(told("ada-1")).await;
+        let tokens = Traveller::new(&product).journey(&idp, "google", "?plan=free").await.expect(200);
+        let who = me(&product, &tokens).await;
+        assert_eq!((&who["user"]["email"], &who["tenant"]["name"]), (&json!("ada@example.com"), &json!("Ada Lovelace")));
+        assert!(who["user"]["email_verified_at"].is_string());
+    }
+}
+
+on_both! {
     async fn plan_name_and_page_are_as_asked_for(database: Database) {
         let idp = Provider::start();
         let product = Product::start_with(database, idp.settings("google")).await;
