@@ -249,6 +249,8 @@ pub struct Password {
     pub min_length: usize,
     /// zxcvbn's estimate of the strength, at least: 0 (anything) to 4.
     pub min_score: u8,
+    /// Whether a password is refused that is on the bundled list of common ones.
+    pub refuse_common: bool,
     /// Argon2id's memory in KiB.
     pub memory_kib: u32,
     /// Argon2id's passes.

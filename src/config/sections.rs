@@ -239,6 +239,7 @@ impl Password {
         let read = Self {
             min_length: reader.required("password.min_length", &SIZE),
             min_score: reader.required("password.min_score", &SCORE),
+            refuse_common: reader.required("password.refuse_common", &FLAG),
             memory_kib: reader.required("password.memory_kib", &COUNT),
             iterations: reader.required("password.iterations", &COUNT),
             parallelism: reader.required("password.parallelism", &COUNT),

@@ -68,6 +68,7 @@ fn development_needs_nothing() {
     assert!(config.billing.sandbox && config.rate_limit.enabled && config.signup.fail_open);
     assert_eq!(config.log.format, LogFormat::Pretty);
     assert_eq!((config.password.min_length, config.password.min_score), (8, 0));
+    assert!(!config.password.refuse_common);
     assert_eq!(config.signup.token_ttl, Duration::from_hours(365 * 24));
     assert_eq!(config.signup.abandoned_after, Duration::from_hours(7 * 24));
     assert_eq!(config.smtp.from.to_string(), "Tenantry <no-reply@localhost>");
@@ -80,6 +81,7 @@ fn production_is_strict_and_shows_itself_by_json() {
     assert!(!config.provision.dry_run && config.provision.strict_webhooks);
     assert!(!config.signup.self_serve_enabled && !config.billing.sandbox);
     assert_eq!((config.log.format, config.password.min_length), (LogFormat::Json, 12));
+    assert!(config.password.refuse_common && config.rate_limit.enabled);
     assert_eq!(config.base_domain, "app.example.com");
     assert_eq!(config.smtp.from.to_string(), "Tenantry <no-reply@app.example.com>");
     assert!(config.http.cors_origins.is_empty());

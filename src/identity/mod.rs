@@ -12,6 +12,7 @@ pub mod api;
 pub mod browser;
 pub mod claim;
 mod client;
+mod common_passwords;
 pub mod credentials;
 mod discovery;
 pub mod email;

@@ -17,6 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
+use super::common_passwords;
 use crate::{
     config,
     http::{FieldError, Problem},
@@ -51,6 +52,12 @@ pub fn check(password: &SecretString, rules: &config::Password, inputs: &[&str])
     }
     if password.chars().count() < rules.min_length {
         return refuse("TOO_SHORT", format!("A password needs at least {} characters.", rules.min_length));
+    }
+    if rules.refuse_common && common_passwords::has(password) {
+        return refuse(
+            "TOO_COMMON",
+            "Many people use this password, so it is among the first that are tried.".to_owned(),
+        );
     }
     if rules.min_score > 0 && strength(password, inputs) < rules.min_score {
         return refuse("TOO_WEAK", "This password is easy to guess. Take several unrelated words.".to_owned());
@@ -307,7 +314,7 @@ mod tests {
     use super::*;
 
     fn cost(memory_kib: u32, iterations: u32) -> config::Password {
-        config::Password { min_length: 8, min_score: 0, memory_kib, iterations, parallelism: 1 }
+        config::Password { min_length: 8, min_score: 0, refuse_common: false, memory_kib, iterations, parallelism: 1 }
     }
 
     fn small(threads: usize) -> Hasher {
@@ -379,11 +386,14 @@ mod tests {
     fn length_is_counted_in_characters_and_strength_is_estimated_where_asked() {
         let rules = |min_length, min_score| config::Password { min_length, min_score, ..cost(64, 1) };
         let (lax, strict) = (&rules(8, 0), &rules(12, 3));
+        let refusing = &config::Password { refuse_common: true, ..cost(64, 1) };
         let code = |password: &str, rules| check(&password.into(), rules, &["ada@acme.test"]).err().map(|e| e.code);
         assert_eq!(code("password", lax), None);
         assert_eq!(code("äöüäöü", lax).as_deref(), Some("TOO_SHORT"));
         assert_eq!(code("äöüäöüäö", lax), None);
         assert_eq!(code(&"x".repeat(129), lax).as_deref(), Some("TOO_LONG"));
+        assert_eq!(code("Password123!", refusing).as_deref(), Some("TOO_COMMON"));
+        assert_eq!(code("correct horse battery staple", refusing), None);
         assert_eq!(code("password1234", strict).as_deref(), Some("TOO_WEAK"));
         assert_eq!(code("ada@acme.test", strict).as_deref(), Some("TOO_WEAK"));
         assert_eq!(code("correct horse battery staple", strict), None);
