@@ -16,7 +16,8 @@ use crate::{
     db::{self, Db, Location, Wake},
     doctor,
     egress::{Egress, Policy},
-    home, http,
+    home,
+    http::{self, limits::Limits},
     identity::{self, keys::Keys, oauth::provider::Providers, passwords::Hasher},
     leads,
     mail::{self, Post, Transport},
@@ -45,6 +46,8 @@ pub struct Parts {
     pub keys: Keys,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// How often a network may call.
+    pub limits: Limits,
     /// Puts letters into the outbox.
     pub post: Post,
     /// Takes letters out of it.
@@ -84,6 +87,7 @@ impl App {
         let sealer = Sealer::new(&config.secret_key, config.secret_key_previous.as_ref());
         let keys = Keys::new(db.clone(), sealer.clone(), config.public_url.as_str());
         let hasher = Hasher::new(&config.password, Hasher::cores())?;
+        let limits = Limits::new(&config.rate_limit, &clock);
         let post = Post { sealer: sealer.clone(), public_url: config.public_url.clone() };
         let mailer = Transport::new(&config.smtp, config.environment)?;
         let provision = &config.provision;
@@ -100,6 +104,7 @@ impl App {
             sealer,
             keys,
             hasher,
+            limits,
             post,
             mailer,
             egress,

@@ -157,6 +157,16 @@ pub struct Provision {
 pub struct RateLimit {
     /// Off also switches off delays, mail cool-downs, sign-up budgets and trial-once.
     pub enabled: bool,
+    /// Log-ins a minute from one network, at least 1, as the others.
+    pub log_in: u32,
+    /// Sign-ups a minute.
+    pub sign_up: u32,
+    /// Requests a minute that send a mail.
+    pub mail: u32,
+    /// Requests a minute that bring a token or code.
+    pub tokens: u32,
+    /// Admin tokens a minute, of which those right are not counted at the API.
+    pub admin: u32,
 }
 
 /// Billing.

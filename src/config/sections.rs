@@ -63,7 +63,7 @@ impl Config {
             admin_token: reader.optional("admin_token", &SECRET),
             signup: Signup::read(reader),
             provision: Provision::read(reader),
-            rate_limit: RateLimit { enabled: reader.required("rate_limit.enabled", &FLAG) },
+            rate_limit: RateLimit::read(reader),
             billing: Billing::read(reader, &stripe),
             apps_script: AppsScript::read(reader),
             log: Log { format: reader.required("log.format", &LOG_FORMAT) },
@@ -181,6 +181,19 @@ impl Provision {
             max_attempts: reader.required("provision.max_attempts", &COUNT),
             backoff_base: reader.required("provision.backoff_base", &TIME_SPAN),
             backoff_cap: reader.required("provision.backoff_cap", &TIME_SPAN),
+        }
+    }
+}
+
+impl RateLimit {
+    fn read(reader: &mut Reader) -> Self {
+        Self {
+            enabled: reader.required("rate_limit.enabled", &FLAG),
+            log_in: reader.required("rate_limit.log_in", &COUNT),
+            sign_up: reader.required("rate_limit.sign_up", &COUNT),
+            mail: reader.required("rate_limit.mail", &COUNT),
+            tokens: reader.required("rate_limit.tokens", &COUNT),
+            admin: reader.required("rate_limit.admin", &COUNT),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What every request passes on its way in and every answer on its way out: request id, log line, metrics, panics, the time limit,
-//! problems written out, security headers.
+//! rate limits, problems written out, security headers.
 
 use std::{
     any::Any,
@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use tracing::Instrument;
 
-use super::{Problem, headers, problem_page};
+use super::{Problem, headers, limits, problem_page};
 use crate::{
     app::App,
     telemetry::{self, traces},
@@ -41,6 +41,7 @@ pub struct RequestId(pub String);
 pub fn around(router: Router<App>, app: &App) -> Router {
     router
         .fallback(|| async { Problem::not_found() })
+        .layer(from_fn_with_state(app.clone(), limits::within))
         .layer(DefaultBodyLimit::max(app.config.http.body_limit))
         .layer(from_fn_with_state(app.clone(), body_in_time))
         .layer(from_fn_with_state(app.clone(), in_time))

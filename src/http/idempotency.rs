@@ -161,15 +161,6 @@ impl<'a> Once<'a> {
         }
     }
 
-    /// Keeps an answer that no work of the database came with.
-    pub async fn keep_answer(&self, now: &Now, reply: Reply) -> Result<Reply, NotKept> {
-        if self.seen_as.is_none() {
-            return Ok(reply);
-        }
-        let tx = self.app.db.begin().await.map_err(|source| NotKept::Database { part: "begin", source })?;
-        self.commit(tx, now, reply).await
-    }
-
     /// Keeps the answer, commits, and wakes the workers.
     pub async fn commit(&self, tx: Tx, now: &Now, reply: Reply) -> Result<Reply, NotKept> {
         let failed = |part| move |source| NotKept::Database { part, source };

@@ -1,9 +1,10 @@
 //! The HTTP edge that all slices share: how connections come and go ([`accept()`]), what every request passes ([`edge`]), how its
 //! parts are read ([`Json`], [`Path`],
-//! [`Query`]), how a repeat is recognised ([`Posted`], [`Once`]), and how it is refused ([`Problem`]).
+//! [`Query`]), how often they may come ([`limits`]), how a repeat is recognised ([`Posted`], [`Once`]), and how it is refused ([`Problem`]).
 
 mod accept;
 pub mod assets;
+mod client;
 mod cookies;
 pub mod dev;
 pub mod edge;
@@ -11,6 +12,7 @@ mod extract;
 mod form;
 mod headers;
 mod idempotency;
+pub mod limits;
 mod openapi;
 mod paging;
 mod problem;
@@ -18,6 +20,7 @@ mod problem_page;
 mod refused;
 
 pub use accept::accept;
+pub use client::{Client, network};
 pub use cookies::Cookie;
 pub use edge::RequestId;
 pub use extract::{Bearer, Json, Path, Query};

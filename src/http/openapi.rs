@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::{
     Json, Router,
     extract::Path,
-    http::header,
+    http::{Method, header},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
@@ -20,7 +20,7 @@ use utoipa::{
     },
 };
 
-use super::{FieldError, Problem, ProblemBody};
+use super::{FieldError, Problem, ProblemBody, limits};
 use crate::app::App;
 
 #[derive(OpenApi)]
@@ -50,9 +50,16 @@ pub fn base() -> Document {
 /// Adds to each operation the problems that any operation of its kind can answer, and the headers that come with some of them.
 pub fn document(mut collected: Document) -> Document {
     let schemas = collected.components.as_ref().map(|components| &components.schemas);
-    for item in collected.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        for operation in operations.into_iter().flatten() {
+    for (path, item) in &mut collected.paths.paths {
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::PUT, &mut item.put),
+            (Method::POST, &mut item.post),
+            (Method::DELETE, &mut item.delete),
+            (Method::PATCH, &mut item.patch),
+        ];
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
             if let (Some(RefOr::T(body)), Some(schemas)) = (&mut operation.request_body, schemas) {
                 let needed = body.content.values().any(|content| match content {
                     RefOr::T(content) => has_required(content.schema.as_ref(), schemas),
@@ -60,7 +67,8 @@ pub fn document(mut collected: Document) -> Document {
                 });
                 body.required = Some(if needed { Required::True } else { Required::False });
             }
-            add_problems(operation);
+            let is_limited = limits::Kind::of(&method, path).is_some() || path.starts_with("/api/v1/admin/");
+            add_problems(operation, is_limited);
             add_headers(operation);
         }
     }
@@ -79,7 +87,7 @@ fn has_required(schema: Option<&RefOr<Schema>>, schemas: &BTreeMap<String, RefOr
     }
 }
 
-fn add_problems(operation: &mut Operation) {
+fn add_problems(operation: &mut Operation, is_limited: bool) {
     let mut possible =
         vec![("500", "Something went wrong on our side"), ("503", "The service cannot answer right now")];
     if operation.request_body.is_some() {
@@ -90,6 +98,9 @@ fn add_problems(operation: &mut Operation) {
             ("415", "Body not JSON"),
             ("422", "A field is refused"),
         ]);
+    }
+    if is_limited {
+        possible.push(("429", "`RATE_LIMITED`: too much came from this network"));
     }
     if operation.security.is_some() {
         possible.extend([("401", "No valid token"), ("403", "Not allowed")]);

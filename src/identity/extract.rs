@@ -23,7 +23,7 @@ use crate::{
     app::App,
     audit::Actor,
     db::sql,
-    http::{Bearer, Problem},
+    http::{Bearer, Client, Problem},
     tenants::Role,
 };
 
@@ -325,11 +325,16 @@ impl FromRequestParts<App> for PlatformAdmin {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Bearer(token) = parts.extract().await?;
+        let Ok(client) = Client::from_request_parts(parts, app).await;
+        app.limits.listen_to(client.network())?;
         if Self::has_token(app, &token) {
             return Ok(Self { user_id: None });
         }
         let user = CurrentUser::of(app, &token).await.map_err(|problem| match problem.status {
-            StatusCode::UNAUTHORIZED => Problem::unauthenticated(),
+            StatusCode::UNAUTHORIZED => {
+                app.limits.wrong_admin_token(client.network());
+                Problem::unauthenticated()
+            }
             _ => problem,
         })?;
         if user.is_platform_admin { Ok(Self { user_id: Some(user.user_id) }) } else { Err(Problem::forbidden()) }

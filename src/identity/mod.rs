@@ -9,9 +9,9 @@
 
 pub mod admin_session;
 pub mod api;
+pub mod attempts;
 pub mod browser;
 pub mod claim;
-mod client;
 mod common_passwords;
 pub mod credentials;
 mod discovery;
@@ -34,10 +34,10 @@ use std::time::Duration;
 pub use admin_session::SignedInAdmin;
 use axum::http::StatusCode;
 pub use browser::SignedIn;
-pub use client::Client;
 pub use extract::{CurrentUser, Known, PlatformAdmin, SignupReader, SignupToken, TenantOperator, TenantReader};
 use sea_orm::DbErr;
 
+pub use crate::http::Client;
 use crate::{db::BatchError, http::Problem};
 
 /// What a caller can cause here, and the database.
@@ -99,6 +99,12 @@ pub enum Error {
     TooSoon {
         /// When another may be sent.
         retry_after: Duration,
+    },
+    /// So much was tried and wrong that the next try has to wait.
+    #[error("too many wrong tries")]
+    TooManyTries {
+        /// How long.
+        retry_after: std::time::Duration,
     },
     /// Inserts that were refused.
     #[error(transparent)]
@@ -172,6 +178,10 @@ impl From<Error> for Problem {
             ),
             Error::TooSoon { retry_after } => {
                 let detail = "A mail was sent a moment ago. Look into your mailbox, or try again shortly.";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", detail).retry_after(retry_after)
+            }
+            Error::TooManyTries { retry_after } => {
+                let detail = "That was wrong too often. Wait a moment, then try again.";
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", detail).retry_after(retry_after)
             }
             Error::Batch(refused) => Self::database(&refused.source),

@@ -17,7 +17,7 @@ use crate::{
     app::App,
     egress::validate,
     http::{FieldError, IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
-    identity::{SignupReader, SignupToken},
+    identity::{Client, SignupReader, SignupToken},
     provisioning::{self, Queued},
     tenants::{self, Branding, Door, TenantRow, TenantView},
 };
@@ -100,9 +100,11 @@ pub struct Started {
 async fn start(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
+    client: Client,
     Posted { body, key }: Posted<Start>,
 ) -> Result<Reply, Problem> {
-    step_one(&app, &key, &body, start::Origin { request_id: request_id.0, session: None }).await
+    let from = start::Origin { request_id: request_id.0, network: client.network(), session: None };
+    step_one(&app, &key, &body, from).await
 }
 
 /// What the JSON edge and the page do alike.

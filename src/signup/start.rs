@@ -1,6 +1,7 @@
 //! Step 1 of the wizard: what was asked for is read, looked up, and becomes a tenant in one transaction.
 
 use axum::http::StatusCode;
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use crate::{
     clock::Now,
     db::Batch,
     http::{Once, Reply},
-    identity::{passwords, sessions, signup_token},
+    identity::{attempts::PasswordTry, passwords, sessions, signup_token},
     plans::flags,
     provisioning,
     tenants::{self, Door, TenantView, slugs::Slug},
@@ -77,6 +78,8 @@ pub async fn kill_switch(app: &App) -> Result<(), Error> {
 pub struct Origin {
     /// The request it came with.
     pub request_id: String,
+    /// From where.
+    pub network: IpNet,
     /// Opens a session with it, for a browser: user agent and address.
     pub session: Option<(Option<String>, Option<String>)>,
 }
@@ -129,6 +132,8 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, fr
     let (Some(hash), Some(tenant_id)) = (user.password_hash, user.unfinished_tenant) else {
         return Err(Error::EmailTaken);
     };
+    // A password is tried here as at a log-in.
+    let tried = PasswordTry::begin(app, signup.asked.email.as_str(), from.network).await?;
     if !app.hasher.verify(signup.password.clone(), hash).await? {
         return Err(Error::EmailTaken);
     }
@@ -137,9 +142,11 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, fr
     let next = wizard::next(&tenant, queued);
     let owner = UserView { id: user.id, email: signup.asked.email.as_str().to_owned() };
     let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    PasswordTry::forgive(tried, &tx).await?;
     let Some((user_agent, ip)) = from.session else {
         let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), owner, next, None));
-        return Ok(once.keep_answer(&now, reply).await?);
+        return Ok(once.commit(tx, &now, reply).await?);
     };
     let mut batch = Batch::default();
     let new = sessions::NewSession { user_id: user.id, tenant_id, user_agent, ip };
@@ -156,7 +163,6 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, fr
         },
     );
     let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), owner, next, Some(session_id)));
-    let tx = app.db.begin().await?;
     batch.send(&tx).await.map_err(|refused| Error::Database(refused.source))?;
     Ok(once.commit(tx, &now, reply).await?)
 }

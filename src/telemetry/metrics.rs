@@ -26,6 +26,7 @@ pub fn metrics() -> &'static PrometheusHandle {
 fn describe() {
     metrics::describe_counter!("tenantry_http_requests_total", "Requests by method, route and status");
     metrics::describe_histogram!("tenantry_http_request_seconds", "Time to answer, by route");
+    metrics::describe_counter!("tenantry_rate_limited_total", "Requests refused for their network, by kind");
     metrics::describe_counter!("tenantry_signups_total", "Sign-ups by door and outcome");
     metrics::describe_counter!("tenantry_provision_runs_total", "Runs that ended, by outcome");
     metrics::describe_histogram!("tenantry_provision_run_seconds", "From a run's first start to its end");

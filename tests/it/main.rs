@@ -8,6 +8,7 @@ mod support;
 
 mod admin;
 mod atomic;
+mod attempts;
 mod connections;
 mod console;
 mod doctor;
@@ -17,6 +18,7 @@ mod house;
 mod idempotency;
 mod identity;
 mod invites;
+mod limits;
 mod mail;
 mod migrations;
 mod oauth;

@@ -16,7 +16,9 @@ use crate::{
     db::Tx,
     http::{self, Once, Posted, Problem, Reply, RequestId},
     identity::{
-        Client, CurrentUser, Error, credentials,
+        Client, CurrentUser, Error,
+        attempts::PasswordTry,
+        credentials,
         email::Email,
         sessions::{self, Opened, TokenSet},
         users,
@@ -84,6 +86,7 @@ pub(in crate::identity) async fn log_in_by_password(
     client: Client,
     request: &RequestId,
 ) -> Result<(Tx, Now, Opened), Error> {
+    let tried = PasswordTry::begin(app, email, client.network()).await?;
     let proved = credentials::prove(app, email, password).await.inspect_err(|refused| {
         tracing::info!(feature = "identity", refusal = %refused, "Log-in refused");
     });
@@ -96,6 +99,7 @@ pub(in crate::identity) async fn log_in_by_password(
     let now = app.clock.now();
     let tx = app.db.begin().await?;
     let opened = credentials::log_in(&tx, &now, &proved, tenant_id, client.kept()).await?;
+    PasswordTry::forgive(tried, &tx).await?;
     let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
     note(&tx, &now, request, who, "session.opened", json!({"session_id": opened.session_id, "by": "password"})).await?;
     Ok((tx, now, opened))

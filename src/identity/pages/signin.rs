@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::signed_in;
 use crate::{
     app::App,
-    http::{Form, NoFields, Problem, Refused, RequestId, Visit, go_to},
+    http::{Form, NoFields, Problem, Refused, RequestId, Visit, go_to, limits::Kind},
     identity::{Client, Error, api, browser, signup_token},
 };
 
@@ -67,6 +67,7 @@ async fn submit(
         visit.show(refused.status, &SignInPage { email: &email, refused, sent, providers, visit: &visit })
     };
     if link.is_some() {
+        app.limits.take(Kind::Mail, client.network())?;
         return match api::send_magic_link(&app, &key, &email).await {
             Ok(_) => page(Refused::default(), true),
             Err(refused) => page(Refused::usual(refused)?, false),

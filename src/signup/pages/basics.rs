@@ -163,7 +163,7 @@ pub(super) async fn submit(
         name: filled(&sent.name),
         plan: sent.plan,
     };
-    let origin = start::Origin { request_id: request_id.0, session: Some(client.kept()) };
+    let origin = start::Origin { request_id: request_id.0, network: client.network(), session: Some(client.kept()) };
     let refused = match api::step_one(&app, &key, &body, origin).await {
         Ok(reply) => {
             let started: Started = reply.read()?;

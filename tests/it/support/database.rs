@@ -26,13 +26,17 @@ pub enum Kind {
 pub struct Database {
     pub kind: Kind,
     folder: PathBuf,
+    /// Whether the folder goes with this one, and not with another that shares it.
+    owns_folder: bool,
     /// What `DATABASE_URL` has to say; nothing for SQLite in the data folder.
     pub url: Option<String>,
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
+        if self.owns_folder {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 
@@ -57,7 +61,12 @@ impl Database {
             }
             Kind::Postgres => Some(copy_of_template(&name).await),
         };
-        Self { kind, folder, url }
+        Self { kind, folder, owns_folder: true, url }
+    }
+
+    /// The same database, for another server on it.
+    pub fn shared(&self) -> Self {
+        Self { kind: self.kind, folder: self.folder.clone(), owns_folder: false, url: self.url.clone() }
     }
 
     /// The data folder: the SQLite file is in it.

@@ -1,12 +1,15 @@
 //! What a request came with: the program that sent it, and the address that it came from.
 
-use std::{convert::Infallible, net::IpAddr, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
     http::{HeaderMap, header, request::Parts},
 };
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::app::App;
 
@@ -31,9 +34,22 @@ impl FromRequestParts<App> for Client {
 }
 
 impl Client {
+    /// The network that it came from: what limits and delays go by. Nobody has only one IPv6 address, so that is its /64 (RFC 6177, 2).
+    pub fn network(&self) -> IpNet {
+        network(self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    }
+
     /// Both, as a session keeps them.
     pub fn kept(self) -> (Option<String>, Option<String>) {
         (self.user_agent, self.ip.map(|ip| ip.to_string()))
+    }
+}
+
+/// The network of an address: an IPv4 address by itself, mapped into IPv6 or not, and the /64 of an IPv6 address.
+pub fn network(ip: IpAddr) -> IpNet {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Net::new_assert(ip, 64).trunc().into(),
+        ip @ IpAddr::V4(_) => ip.into(),
     }
 }
 
@@ -71,5 +87,15 @@ mod tests {
         assert_eq!(seen("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.2"), "198.51.100.1");
         assert_eq!(seen("::ffff:10.0.0.1", "198.51.100.1"), "198.51.100.1");
         assert_eq!(seen("10.0.0.1", "nonsense"), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_network_is_what_one_customer_has() {
+        let net = |ip: &str| network(ip.parse().unwrap()).to_string();
+        assert_eq!(net("203.0.113.9"), "203.0.113.9/32");
+        assert_eq!(net("::ffff:203.0.113.9"), "203.0.113.9/32");
+        assert_eq!(net("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(net("2001:db8:1:2:ffff::"), net("2001:db8:1:2::1"));
+        assert_ne!(net("2001:db8:1:3::1"), net("2001:db8:1:2::1"));
     }
 }
