@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Context;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
-use crate::{app::App, config::Environment, home, http, outbox, provisioning};
+use crate::{app::App, config::Environment, home, http, identity, outbox, provisioning};
 
 /// Which parts of the product a process runs.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,7 @@ pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<Socket
         tasks.spawn(app.wake.clone().relay(pool.clone(), app.stop.clone()));
     }
     if roles.worker {
+        tasks.spawn(identity::jobs::run(app.clone(), app.stop.clone()));
         tasks.spawn(provisioning::jobs::run(app.clone(), app.stop.clone()));
         tasks.spawn(provisioning::janitor::run(app.clone(), app.stop.clone()));
         tasks.spawn(outbox::jobs::run(app.clone(), app.stop.clone()));

@@ -1,7 +1,7 @@
 //! `keys`: the keys that sign tokens.
 
 use anyhow::Context;
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::SecondsFormat;
 use serde_json::json;
 
 use super::{Failure, output};
@@ -9,18 +9,16 @@ use crate::{
     app::App,
     audit,
     db::Batch,
-    identity::{keys, sessions},
+    identity::{jobs, keys},
 };
 
 /// Adds a key that signs soon. The older ones verify until the last token they sign has ended.
 pub(super) async fn rotate(app: &App, as_json: bool) -> Result<(), Failure> {
     let now = app.clock.now();
-    let wizard = TimeDelta::from_std(app.config.signup.token_ttl).context("signup.token_ttl is too long")?;
-    let longest_token = wizard.max(sessions::ACCESS_TTL);
     // The first key is made where there is none, for the new one does not sign yet.
     app.keys.load(&now).await.context("cannot load the signing keys")?;
     let tx = app.db.begin().await?;
-    let rotated = keys::rotate(&tx, &now, &app.sealer, longest_token).await;
+    let rotated = keys::rotate(&tx, &now, &app.sealer, jobs::longest_token(app)).await;
     let kid = rotated.context("the keys were not rotated")?;
     let mut batch = Batch::default();
     let (actor, action, detail) = (audit::Actor::Cli, "keys.rotated", json!({ "kid": kid }));

@@ -57,6 +57,8 @@ pub struct Config {
     pub provision: Provision,
     /// Rate limits.
     pub rate_limit: RateLimit,
+    /// The keys that sign tokens.
+    pub keys: SigningKeys,
     /// Billing.
     pub billing: Billing,
     /// Stripe.
@@ -167,6 +169,13 @@ pub struct RateLimit {
     pub tokens: u32,
     /// Admin tokens a minute, of which those right are not counted at the API.
     pub admin: u32,
+}
+
+/// The keys that sign tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct SigningKeys {
+    /// A key signs for so long before the next one takes its place; zero is for ever.
+    pub rotate_after: Duration,
 }
 
 /// Billing.

@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 use super::{
     AppsScript, Billing, Config, Environment, Http, Identity, Log, OauthProvider, Password, Provision, RateLimit,
-    Signup, Smtp, Stripe, Traces, Worker, dev_secret,
+    SigningKeys, Signup, Smtp, Stripe, Traces, Worker, dev_secret,
     reader::Reader,
     values::{
         BIND, COUNT, DATABASE_URL, DAYS, DOMAIN, DURATION, ENVIRONMENT, FLAG, FOLDER, HOST_PATTERN, LOG_FORMAT,
@@ -64,6 +64,7 @@ impl Config {
             signup: Signup::read(reader),
             provision: Provision::read(reader),
             rate_limit: RateLimit::read(reader),
+            keys: SigningKeys { rotate_after: reader.required("keys.rotate_after", &DURATION) },
             billing: Billing::read(reader, &stripe),
             apps_script: AppsScript::read(reader),
             log: Log { format: reader.required("log.format", &LOG_FORMAT) },

@@ -371,6 +371,22 @@ pub async fn rotate(tx: &Tx, now: &Now, sealer: &Sealer, longest_token: TimeDelt
     Ok(number.to_string())
 }
 
+/// As [`rotate`], where the key that signs was made before `made_before`. Of several who call it at once, one rotates.
+pub async fn rotate_if_due(
+    tx: &Tx,
+    now: &Now,
+    sealer: &Sealer,
+    longest_token: TimeDelta,
+    made_before: DateTime<Utc>,
+) -> Result<Option<String>, KeysError> {
+    // Whoever comes second waits here for the first to commit, and then finds a newer key.
+    let hold = "update signing_keys set expires_at = null where expires_at is null and created_at <= $1 returning id";
+    if tx.query_one_raw(sql(tx, hold, [made_before.into()])).await?.is_none() {
+        return Ok(None);
+    }
+    rotate(tx, now, sealer, longest_token).await.map(Some)
+}
+
 /// Keys are numbered, so that of several processes that start on an empty database one adds the first key.
 async fn add(tx: &Tx, now: &Now, sealer: &Sealer, number: u64, active_from: DateTime<Utc>) -> Result<(), KeysError> {
     let kid = number.to_string();

@@ -17,6 +17,7 @@ pub mod credentials;
 mod discovery;
 pub mod email;
 mod extract;
+pub mod jobs;
 pub mod keys;
 pub mod oauth;
 pub mod one_time;

@@ -138,8 +138,8 @@ async fn remove(tx: &Tx, now: &Now, tenant_id: Uuid, untouched_since: DateTime<U
 async fn expire(tx: &Tx, now: &Now) -> Result<(), DbErr> {
     let answers = sql(tx, "delete from idempotency_keys where expires_at <= $1", [now.at.into()]);
     tx.execute_raw(answers).await?;
-    // A session's refresh tokens go with it. A key that no token can be verified with any more is published to nobody's use.
-    for table in ["one_time_tokens", "sessions", "signing_keys"] {
+    // A key that no token can be verified with any more is published to nobody's use.
+    for table in ["one_time_tokens", "signing_keys"] {
         let delete = format!("delete from {table} where expires_at <= $1");
         tx.execute_raw(sql(tx, &delete, [(now.at - KEPT).into()])).await?;
     }

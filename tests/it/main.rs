@@ -33,4 +33,5 @@ mod register;
 mod signup;
 mod site;
 mod storefront;
+mod upkeep;
 mod wizard;
