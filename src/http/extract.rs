@@ -154,7 +154,10 @@ pub struct Bearer(pub SecretString);
 
 impl Bearer {
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        // Two of them could be read differently by whoever stands in front of us.
+        let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (sent.next(), sent.next()) else { return None };
+        let value = value.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;
         let token = token.trim();
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| Self(token.into()))
