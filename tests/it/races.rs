@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::soak_rounds;
 use crate::support::{ADMIN_TOKEN, Answer, MAKE_URL, Product, healthy, signup_body};
@@ -23,7 +23,14 @@ async fn race<'a, F>(run: impl Fn(usize) -> F) -> Vec<Answer>
 where
     F: Future<Output = Answer> + 'a,
 {
-    join_all((0..RACERS).map(run)).await
+    race_of(RACERS, run).await
+}
+
+async fn race_of<'a, F>(racers: usize, run: impl Fn(usize) -> F) -> Vec<Answer>
+where
+    F: Future<Output = Answer> + 'a,
+{
+    join_all((0..racers).map(run)).await
 }
 
 /// How many answers have each status and code.
@@ -42,7 +49,7 @@ fn tally(answers: &[Answer]) -> Vec<(u16, String, usize)> {
 }
 
 fn one_wins(answers: &[Answer], won: u16, lost: u16, code: &str) {
-    assert_eq!(tally(answers), [(won, String::new(), 1), (lost, code.to_owned(), RACERS - 1)]);
+    assert_eq!(tally(answers), [(won, String::new(), 1), (lost, code.to_owned(), answers.len() - 1)]);
 }
 
 on_both! {
@@ -184,6 +191,118 @@ on_both! {
         let codes: Vec<_> = answers.iter().filter_map(|answer| answer.body["code"].as_str()).collect();
         assert!(won == 1 && codes.iter().all(|code| ["EMAIL_TAKEN", "SLUG_TAKEN"].contains(code)), "{:?}", tally(&answers));
         assert_eq!(product.admin_post("/onboard", &body).await.expect_problem(409, "EMAIL_TAKEN")["status"], 409);
+        healthy(&product).await;
+    }
+}
+
+const AUTH: &str = "/api/v1/auth";
+
+/// What is sent for the secret of a mail that is asked for at `ask`.
+async fn mailed(product: &Product, email: &str, ask: &str, link: &str) -> Value {
+    product.post(&format!("{AUTH}{ask}"), &json!({"email": email})).await.expect(202);
+    let secret = product.secret(email, link).await;
+    product.call(Method::DELETE, "/dev/mailbox.json", None, None, &[]).await.expect(204);
+    json!({"token": secret})
+}
+
+on_both! {
+    async fn for_one_magic_link(database: Database) {
+        let product = Product::start(database).await;
+        let ada = product.visit("Ada", "free").await;
+        for _ in 0..rounds() {
+            let link = mailed(&product, &ada.email, "/magic-link", "/magic-link").await;
+            let answers = race(|_| async { product.post(&format!("{AUTH}/magic-link/verify"), &link).await }).await;
+            one_wins(&answers, 200, 401, "TOKEN_INVALID");
+        }
+        assert_eq!(product.database.count("select count(*) as n from sessions").await, one_each());
+        healthy(&product).await;
+    }
+}
+
+on_both! {
+    async fn for_one_link_that_proves_an_address(database: Database) {
+        let product = Product::start(database).await;
+        for round in 0..rounds() {
+            let visitor = product.visit(&format!("Acme {round}"), "free").await;
+            let link = json!({"token": product.secret(&visitor.email, "/verify-email").await});
+            product.call(Method::DELETE, "/dev/mailbox.json", None, None, &[]).await.expect(204);
+            let answers = race(|_| async { product.post(&format!("{AUTH}/email/verify"), &link).await }).await;
+            one_wins(&answers, 200, 401, "TOKEN_INVALID");
+        }
+        let proved = "select count(*) as n from audit_events where action = 'user.email_verified'";
+        assert_eq!(product.database.count(proved).await, one_each());
+        healthy(&product).await;
+    }
+}
+
+on_both! {
+    async fn for_one_link_that_sets_a_password(database: Database) {
+        let product = Product::start(database).await;
+        let ada = product.visit("Ada", "free").await;
+        for round in 0..rounds() {
+            let link = mailed(&product, &ada.email, "/password/forgot", "/reset-password").await;
+            let password = |racer: usize| format!("horse-battery-{round}-{racer}");
+            let answers = race(|racer| {
+                let (product, body) = (&product, json!({"token": link["token"], "password": password(racer)}));
+                async move { product.post(&format!("{AUTH}/password/reset"), &body).await }
+            }).await;
+            one_wins(&answers, 200, 401, "TOKEN_INVALID");
+            let winner = answers.iter().position(|answer| answer.status == 200).expect("one won");
+            for racer in 0..RACERS {
+                let body = json!({"email": ada.email, "password": password(racer)});
+                let status = product.post(&format!("{AUTH}/login"), &body).await.status;
+                assert_eq!(status, if racer == winner { 200 } else { 401 }, "the winner's password alone is good");
+            }
+        }
+        healthy(&product).await;
+    }
+}
+
+on_both! {
+    async fn of_thirty_two_for_one_refresh_token(database: Database) {
+        let product = Product::start(database).await;
+        let ada = product.visit("Ada", "free").await;
+        for _ in 0..rounds() {
+            let body = json!({"email": ada.email, "password": "correct-horse-battery"});
+            let tokens = product.post(&format!("{AUTH}/login"), &body).await.expect(200);
+            let body = json!({"refresh_token": tokens["refresh_token"]});
+            let answers = race_of(32, |_| async { product.post(&format!("{AUTH}/refresh"), &body).await }).await;
+            one_wins(&answers, 200, 401, "TOKEN_REUSED");
+            // One of them was a thief, and nobody knows which.
+            let won = answers.iter().find(|answer| answer.status == 200).expect("one won");
+            let body = json!({"refresh_token": won.body["refresh_token"]});
+            product.post(&format!("{AUTH}/refresh"), &body).await.expect_problem(401, "TOKEN_INVALID");
+        }
+        let ended = "select count(*) as n from audit_events where action = 'session.revoked'";
+        assert_eq!(product.database.count(ended).await, one_each(), "each family is ended once");
+        healthy(&product).await;
+    }
+}
+
+on_both! {
+    async fn under_one_key_for_one_session(database: Database) {
+        let product = Product::start(database).await;
+        let ada = product.visit("Ada", "free").await;
+        for round in 0..rounds() {
+            let login = json!({"email": ada.email, "password": "correct-horse-battery"});
+            let (key, path) = (format!("login-{round}"), format!("{AUTH}/login"));
+            let logged_in = race(|_| async {
+                product.call(Method::POST, &path, None, Some(&login), &[("idempotency-key", &key)]).await
+            }).await;
+            let first = logged_in.iter().find(|answer| answer.status == 200).expect("one won").body.clone();
+            let token = first["access_token"].as_str().expect("a token").to_owned();
+            let (switch, key, path) = (json!({"tenant_id": ada.tenant}), format!("switch-{round}"), format!("{AUTH}/switch-tenant"));
+            let switched = race(|_| async {
+                product.call(Method::POST, &path, Some(&token), Some(&switch), &[("idempotency-key", &key)]).await
+            }).await;
+            for answers in [logged_in, switched] {
+                let made: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+                assert!(made.iter().all(|answer| answer.body == made[0].body), "one answer for all");
+                let others = answers.iter().filter(|answer| answer.status != 200);
+                assert!(others.into_iter().all(|answer| answer.body["code"] == "IDEMPOTENCY_IN_PROGRESS"), "{:?}", tally(&answers));
+            }
+        }
+        assert_eq!(product.database.count("select count(*) as n from sessions").await, 2 * one_each());
         healthy(&product).await;
     }
 }
