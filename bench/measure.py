@@ -244,6 +244,41 @@ class Bench:
         figures = wrk("read.lua", 1, self.options.seconds, url, token)
         return [base.name, load, *(f"{figures[key]:.1f}" for key in ("p50", "p99", "max")), f"{figures['rate']:.0f}"]
 
+    # Log-ins
+
+    def logins(self):
+        body, storm = [], []
+        for base in self.bases:
+            database = self.fresh(base)
+            with self.serve(database) as product:
+                product.sign_up("reader")
+                login = product.address + "/api/v1/auth/login"
+                for clients in CLIENTS:
+                    tell(f"log-ins on {base.name}, {clients} clients")
+                    ceiling = self.hashes_a_second()
+                    wrk("login.lua", clients, 1, login, "reader@example.com")
+                    figures = wrk("login.lua", clients, self.options.seconds, login, "reader@example.com")
+                    latency = [f"{figures['p50']:.1f}", f"{figures['p99']:.1f}"]
+                    rate = figures["rate"]
+                    body.append([base.name, clients, f"{rate:.0f}", *latency, f"{ceiling:.0f}", f"{rate / ceiling:.2f}"])
+                tell(f"auth/me on {base.name}")
+                me, token = product.address + "/api/v1/auth/me", product.log_in("reader")["access_token"]
+                storm.append(self.me(base, "idle", me, token))
+                with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                    running = pool.submit(wrk, "login.lua", 16, self.options.seconds + 2, login, "reader@example.com")
+                    time.sleep(1)
+                    storm.append(self.me(base, "16 clients log in", me, token))
+                    running.result()
+            database.drop()
+        head = ["database", "clients", "log-ins/s", "p50 ms", "p99 ms", "hashes/s", "ratio"]
+        table("Log-ins a second, against the hash alone", head, body)
+        head = ["database", "load", "p50 ms", "p99 ms", "max ms", "calls/s"]
+        table("`GET /api/v1/auth/me`, 16 connections", head, storm)
+
+    def me(self, base, load, url, token):
+        figures = wrk("call.lua", 16, self.options.seconds, url, token)
+        return [base.name, load, *(f"{figures[key]:.1f}" for key in ("p50", "p99", "max")), f"{figures['rate']:.0f}"]
+
     # The kill switch
 
     def kill_switch(self):
@@ -304,7 +339,7 @@ class Bench:
         table("Start-up (spawn to the first 200 of `/healthz`) and memory", head, body)
 
 
-PARTS = ["signups", "round_trips", "provisioning", "reads", "kill_switch", "footprint"]
+PARTS = ["signups", "round_trips", "provisioning", "reads", "logins", "kill_switch", "footprint"]
 
 
 def main():

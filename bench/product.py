@@ -90,6 +90,14 @@ class Product:
             raise SystemExit(f"bench: sign-up answered {status}: {answer}")
         return answer
 
+    def log_in(self, name):
+        """Tokens of whoever signed up under that name."""
+        body = {"email": f"{name}@example.com", "password": PASSWORD}
+        status, answer = self.call("POST", "/api/v1/auth/login", body)
+        if status != 200:
+            raise SystemExit(f"bench: log-in answered {status}: {answer}")
+        return answer
+
     def queue(self, token, plan, connection=None):
         """The wizard's last step."""
         step = {"starter": "starter/make", "pro": "pro/confirm"}[plan]
