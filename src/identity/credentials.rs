@@ -14,6 +14,7 @@ use super::{
     oauth,
     one_time::{self, NewToken, Purpose},
     passwords,
+    second_factor::Pending,
     sessions::{self, NewSession, Opened},
     users,
 };
@@ -29,7 +30,8 @@ use crate::{
 /// Somebody whose password was right.
 #[derive(Clone, Debug)]
 pub struct Proved {
-    user_id: Uuid,
+    /// Who.
+    pub user_id: Uuid,
     /// The hash that it was right for.
     hash: String,
     /// The one to keep in its place, where the cost has changed.
@@ -81,27 +83,18 @@ async fn known(db: &impl ConnectionTrait, email: &Email) -> Result<Option<Known>
     Known::find_by_statement(sql(db, query, [email.as_str().into()])).one(db).await
 }
 
-/// Opens a session for somebody whose password was right, unless it has been changed in the meantime: in the tenant asked for, else in
-/// the one used last.
+/// Whoever's password was right, unless it has been changed in the meantime, on the way to the tenant asked for, else to the one used
+/// last. A hash of another cost is replaced.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`]; [`Error::NotFound`] for a tenant that the user is no member of.
-pub async fn log_in(
-    tx: &Tx,
-    now: &Now,
-    proved: &Proved,
-    tenant_id: Option<Uuid>,
-    client: (Option<String>, Option<String>),
-) -> Result<Opened, Error> {
+/// [`Error::InvalidCredentials`].
+pub async fn hold(tx: &Tx, now: &Now, proved: &Proved, tenant_id: Option<Uuid>) -> Result<Pending, Error> {
     let keep = "update users set password_hash = coalesce($3, password_hash) \
                 where id = $1 and password_hash = $2 and disabled_at is null returning id";
     let values = [proved.user_id.into(), proved.hash.clone().into(), proved.better.clone().into()];
     tx.query_one_raw(sql(tx, keep, values)).await?.ok_or(Error::InvalidCredentials)?;
-    let tenant_id = match tenant_id {
-        Some(tenant_id) => tenant_id,
-        None => users::last_used(tx, proved.user_id).await?.ok_or(Error::NotFound)?,
-    };
-    enter(tx, now, proved.user_id, tenant_id, client).await
+    let hash = proved.better.as_ref().unwrap_or(&proved.hash);
+    Ok(Pending::by_password(now, proved.user_id, tenant_id, hash))
 }
 
 /// Opens a session of a user in one of their tenants.

@@ -3,7 +3,7 @@
 //! A person is a **user** with one address. A **session** is a log-in of a user into one tenant; it hands out short access
 //! tokens, which anybody can verify with the published [`keys`], against refresh tokens, each of which is good for one use.
 //! [`one_time`] tokens are the secrets in the links of mails, the [`signup_token`] is what the wizard's steps are let in with,
-//! and [`passwords`] are hashed on threads of their own.
+//! and [`passwords`] are hashed on threads of their own. Where a [`second_factor`] is on, no session opens without it.
 //!
 //! A session is open, or revoked (logged out, ended by its user, or because a spent refresh token came again), or expired.
 
@@ -12,6 +12,7 @@ pub mod api;
 pub mod attempts;
 pub mod browser;
 pub mod claim;
+mod codes;
 mod common_passwords;
 pub mod credentials;
 mod discovery;
@@ -23,6 +24,7 @@ pub mod oauth;
 pub mod one_time;
 pub mod pages;
 pub mod passwords;
+pub mod second_factor;
 pub mod sessions;
 pub mod signup_token;
 pub(crate) mod store;
@@ -37,9 +39,10 @@ use axum::http::StatusCode;
 pub use browser::SignedIn;
 pub use extract::{CurrentUser, Known, PlatformAdmin, SignupReader, SignupToken, TenantOperator, TenantReader};
 use sea_orm::DbErr;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use crate::http::Client;
-use crate::{db::BatchError, http::Problem};
+use crate::{db::BatchError, http::Problem, seal::SealError};
 
 /// What a caller can cause here, and the database.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,24 @@ pub enum Error {
     /// The address is unknown, or its password is another.
     #[error("the credentials are invalid")]
     InvalidCredentials,
+    /// The first factor was right, and the second one is asked for.
+    #[error("the second factor is asked for")]
+    TotpRequired {
+        /// Sealed: who waits, for a few minutes.
+        pending_token: SecretString,
+    },
+    /// A code of the second factor that is wrong, or was used before.
+    #[error("the code is invalid")]
+    TotpInvalid,
+    /// The second factor is on already.
+    #[error("the second factor is on already")]
+    TotpAlreadyOn,
+    /// There is no second factor that a code could be of.
+    #[error("the second factor is off")]
+    TotpOff,
+    /// Sealed with a secret that is gone.
+    #[error(transparent)]
+    Sealed(#[from] SealError),
     /// More passwords wait to be hashed than the queue holds.
     #[error(transparent)]
     Overloaded(#[from] passwords::Overloaded),
@@ -133,6 +154,16 @@ impl From<Error> for Problem {
             Error::InvalidCredentials => {
                 token("INVALID_CREDENTIALS", "The email address or the password is not right.")
             }
+            Error::TotpRequired { pending_token } => {
+                token("TOTP_REQUIRED", "Send the code of your authenticator app, or a recovery code, as well.")
+                    .with("pending_token", pending_token.expose_secret())
+            }
+            Error::TotpInvalid => {
+                token("TOTP_INVALID", "This code is not right, or was used already. Try the next one.")
+            }
+            Error::TotpAlreadyOn => Self::conflict("TOTP_ALREADY_ON", "The second factor is on already."),
+            Error::TotpOff => Self::conflict("TOTP_OFF", "The second factor is off. Set it up first."),
+            Error::Sealed(error) => Self::internal(&error),
             Error::Overloaded(overloaded) => overloaded.into(),
             Error::NotFound => Self::not_found(),
             Error::Disabled => {

@@ -1,15 +1,15 @@
 //! One-time tokens: the secrets in the links of mails. Hashed at rest, single use, short-lived.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, DeriveActiveEnum, EnumIter, FromQueryResult};
+use sea_orm::{ConnectionTrait, DbErr, DeriveActiveEnum, EnumIter, FromQueryResult};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use super::{Error, email::Email, store::one_time_token};
+use super::{Error, codes, email::Email, store::one_time_token};
 use crate::{
     clock::Now,
     db::{Batch, Tx, sql},
-    seal::hash_token,
+    seal::{Sealer, hash_token},
 };
 
 /// What a token is for; it is good for nothing else.
@@ -40,6 +40,11 @@ impl Purpose {
 /// How long a magic link lives that nobody asked for, because it may have to wait in the mailbox.
 pub const TAKEOVER_TTL: TimeDelta = TimeDelta::days(7);
 
+/// Letters of a code: 34 bits, of which a few tries find nothing.
+const CODE_LENGTH: usize = 8;
+/// After so many wrong ones a code is at its end; its link is not.
+const CODE_TRIES: i64 = 5;
+
 /// A token to make.
 #[derive(Clone, Copy, Debug)]
 pub struct NewToken<'a> {
@@ -57,6 +62,22 @@ pub struct NewToken<'a> {
 
 /// Makes a token; the batch's commit makes it good.
 pub fn mint(batch: &mut Batch, now: &Now, new: NewToken<'_>) -> SecretString {
+    insert(batch, now, new, None)
+}
+
+/// As [`mint`], with a code beside it that may be typed on another device, as it is shown.
+pub fn mint_with_code(
+    batch: &mut Batch,
+    now: &Now,
+    sealer: &Sealer,
+    new: NewToken<'_>,
+) -> (SecretString, SecretString) {
+    let code = codes::in_fours(&codes::draw(now, CODE_LENGTH), "-").into();
+    let hash = code_hash(sealer, new.user_id, &code);
+    (insert(batch, now, new, Some(hash)), code)
+}
+
+fn insert(batch: &mut Batch, now: &Now, new: NewToken<'_>, code_hash: Option<Vec<u8>>) -> SecretString {
     let secret = now.secret();
     batch.insert(one_time_token::Model {
         id: now.id(),
@@ -64,7 +85,7 @@ pub fn mint(batch: &mut Batch, now: &Now, new: NewToken<'_>) -> SecretString {
         tenant_id: new.tenant_id,
         purpose: new.purpose,
         token_hash: digest(&secret),
-        code_hash: None,
+        code_hash,
         code_tries: 0,
         email: new.email.as_str().to_owned(),
         expires_at: now.at + new.ttl.unwrap_or_else(|| new.purpose.ttl()),
@@ -125,25 +146,78 @@ pub async fn peek(
     }
 }
 
-async fn why_not(
-    db: &impl ConnectionTrait,
-    now: &Now,
-    purpose: Purpose,
-    hash: Vec<u8>,
-) -> Result<Error, sea_orm::DbErr> {
+async fn why_not(db: &impl ConnectionTrait, now: &Now, purpose: Purpose, hash: Vec<u8>) -> Result<Error, DbErr> {
     let query = "select expires_at from one_time_tokens where token_hash = $1 and purpose = $2 and used_at is null";
     let row = db.query_one_raw(sql(db, query, [hash.into(), purpose.into()])).await?;
     let expires_at: Option<DateTime<Utc>> = row.map(|row| row.try_get("", "expires_at")).transpose()?;
     Ok(if expires_at.is_some_and(|at| at <= now.at) { Error::TokenExpired } else { Error::TokenInvalid })
 }
 
+/// The newest link with a code that an address was sent.
+#[derive(FromQueryResult)]
+struct Newest {
+    id: Uuid,
+    user_id: Uuid,
+    code_hash: Vec<u8>,
+    code_tries: i64,
+    expires_at: DateTime<Utc>,
+    used_at: Option<DateTime<Utc>>,
+}
+
+impl Newest {
+    async fn of(db: &impl ConnectionTrait, email: &Email) -> Result<Option<Self>, DbErr> {
+        let query = "select t.id, t.user_id, t.code_hash, t.code_tries, t.expires_at, t.used_at from one_time_tokens t \
+             join users u on u.id = t.user_id where u.email = $1 and t.purpose = $2 and t.code_hash is not null \
+             order by t.created_at desc, t.id desc limit 1";
+        let values = [email.as_str().into(), Purpose::MagicLink.into()];
+        Self::find_by_statement(sql(db, query, values)).one(db).await
+    }
+}
+
+/// Whose link a code would use up now. It stays good, and a wrong one is not counted, so nobody may be told.
+pub async fn peek_code(
+    db: &impl ConnectionTrait,
+    now: &Now,
+    sealer: &Sealer,
+    (email, code): (&Email, &SecretString),
+) -> Result<Option<Uuid>, DbErr> {
+    let newest = Newest::of(db, email).await?;
+    let good = newest.filter(|link| {
+        let is_right = link.code_hash == code_hash(sealer, link.user_id, code);
+        is_right && link.used_at.is_none() && link.expires_at > now.at && link.code_tries < CODE_TRIES
+    });
+    Ok(good.map(|link| link.user_id))
+}
+
+/// Uses a link up by its code, where it is the newest that the address was sent; nothing where the code is wrong, or was wrong too often, or
+/// the address unknown. The caller commits then too, for a wrong code is counted. Of several who try at once, one succeeds.
+pub async fn consume_code(
+    tx: &Tx,
+    now: &Now,
+    sealer: &Sealer,
+    (email, code): (&Email, &SecretString),
+) -> Result<Option<Consumed>, DbErr> {
+    let Some(Newest { id, user_id, .. }) = Newest::of(tx, email).await? else { return Ok(None) };
+    let hash = code_hash(sealer, user_id, code);
+    let update = "update one_time_tokens set used_at = case when code_hash = $1 then $2 else used_at end, \
+         code_tries = code_tries + case when code_hash = $1 then 0 else 1 end \
+         where id = $3 and used_at is null and expires_at > $2 and code_tries < $4 \
+         returning user_id, tenant_id, email, used_at";
+    let values = [hash.into(), now.at.into(), id.into(), CODE_TRIES.into()];
+    let Some(row) = tx.query_one_raw(sql(tx, update, values)).await? else { return Ok(None) };
+    let used_at: Option<DateTime<Utc>> = row.try_get("", "used_at")?;
+    if used_at.is_some() { Consumed::from_query_result(&row, "").map(Some) } else { Ok(None) }
+}
+
+/// Keyed, for a code is short; and its owner's alone.
+fn code_hash(sealer: &Sealer, user_id: Uuid, code: &SecretString) -> Vec<u8> {
+    let code = codes::typed(code.expose_secret());
+    sealer.mac("typed_code", &[user_id.as_bytes(), code.as_bytes()].concat()).to_vec()
+}
+
 /// When a user's last token of a purpose was made: what cool-downs count from. A magic link that names its tenant came from
 /// us unasked, and does not keep anybody from asking for one.
-pub(super) async fn last_minted(
-    tx: &Tx,
-    user_id: Uuid,
-    purpose: Purpose,
-) -> Result<Option<DateTime<Utc>>, sea_orm::DbErr> {
+pub(super) async fn last_minted(tx: &Tx, user_id: Uuid, purpose: Purpose) -> Result<Option<DateTime<Utc>>, DbErr> {
     let query = "select max(created_at) as made_at from one_time_tokens \
          where user_id = $1 and purpose = $2 and (purpose <> 'magic_link' or tenant_id is null)";
     let row = tx.query_one_raw(sql(tx, query, [user_id.into(), purpose.into()])).await?;

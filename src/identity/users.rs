@@ -11,8 +11,8 @@ use super::{
     Error,
     email::Email,
     oauth,
-    one_time::{self, NewToken, Purpose},
-    sessions::{self, NewSession, Opened},
+    one_time::{self, Consumed, NewToken, Purpose},
+    second_factor::Pending,
 };
 use crate::{
     clock::Now,
@@ -145,23 +145,13 @@ pub(super) async fn prove(tx: &Tx, now: &Now, user_id: Uuid, email: &str) -> Res
     UserView::find_by_statement(statement).one(tx).await?.ok_or(Error::TokenInvalid)
 }
 
-/// Uses a magic link: proves the address, and opens a session in the tenant that the link names, else the one used last.
+/// Whoever has used a magic link, or its code: proves the address, on the way to the tenant that the link names, else to the one used last.
 ///
 /// # Errors
-/// [`Error::TokenExpired`], [`Error::TokenInvalid`].
-pub async fn log_in_by_link(
-    tx: &Tx,
-    now: &Now,
-    token: &SecretString,
-    (user_agent, ip): (Option<String>, Option<String>),
-) -> Result<Opened, Error> {
-    let used = one_time::consume(tx, now, Purpose::MagicLink, token).await?;
-    let user_id = prove(tx, now, used.user_id, &used.email).await?.id;
-    let tenant_id = match used.tenant_id {
-        Some(named) => named,
-        None => last_used(tx, user_id).await?.ok_or(Error::TokenInvalid)?,
-    };
-    sessions::begin(tx, now, &NewSession { user_id, tenant_id, user_agent, ip }).await
+/// [`Error::TokenInvalid`] where the address is another by now.
+pub async fn arrive(tx: &Tx, now: &Now, link: &Consumed) -> Result<Pending, Error> {
+    let user = prove(tx, now, link.user_id, &link.email).await?;
+    Ok(Pending::new(now, user.id, link.tenant_id, "magic_link"))
 }
 
 /// The tenant that a user used last, or joined first.
@@ -239,16 +229,17 @@ pub(super) async fn due(
     }
 }
 
-/// Sends a magic link to an address, where it is a member's and none was sent within `wait`. Whether it was is not told.
+/// Sends a magic link, and a code that does the same on another device, to an address, where it is a member's and none was sent within `wait`. Whether it was is not told.
 pub async fn ask_magic_link(tx: &Tx, now: &Now, post: &Post, email: &Email, wait: TimeDelta) -> Result<(), Error> {
     let Some((user_id, email)) = due(tx, now, email, Purpose::MagicLink, wait).await? else { return Ok(()) };
     let Some(tenant) = last_used(tx, user_id).await? else { return Ok(()) };
     let mut batch = Batch::default();
     let new = NewToken { user_id, tenant_id: None, purpose: Purpose::MagicLink, email: &email, ttl: None };
-    let token = one_time::mint(&mut batch, now, new);
+    let (token, code) = one_time::mint_with_code(&mut batch, now, &post.sealer, new);
     let providers = oauth::only_ways_in(tx, user_id).await?;
     let providers = (!providers.is_empty()).then(|| oauth::provider::labels(&providers));
-    let letter = letters::magic_link(&post.public_url, &email, token.expose_secret(), providers.as_deref());
+    let secrets = (token.expose_secret(), code.expose_secret());
+    let letter = letters::magic_link(&post.public_url, &email, secrets, providers.as_deref());
     post.queue(&mut batch, now, Some(tenant), &letter);
     Ok(batch.send(tx).await?)
 }

@@ -18,6 +18,8 @@ struct Letter<'a> {
     /// What the link does.
     action: &'a str,
     link: String,
+    /// What does the same where the link cannot be opened.
+    code: Option<&'a str>,
     /// What to do where it was not expected.
     otherwise: &'a str,
 }
@@ -70,13 +72,15 @@ pub fn verify_email(public_url: &Url, to: &Email, tenant_name: &str, token: &str
         name: Some(name),
         action: "Confirm email address",
         link: link(public_url, "/verify-email", token),
+        code: None,
         otherwise: "If you did not sign up, ignore this mail; nothing more will come.",
     };
     letter.to(to)
 }
 
-/// On request: logs in. Somebody who has no password is reminded of the `providers` that they sign in with.
-pub fn magic_link(public_url: &Url, to: &Email, token: &str, providers: Option<&str>) -> Mail {
+/// On request: logs in, by link or by a code that is typed on another device. Somebody who has no password is reminded of the `providers`
+/// that they sign in with.
+pub fn magic_link(public_url: &Url, to: &Email, (token, code): (&str, &str), providers: Option<&str>) -> Mail {
     let once = "It works once, and only for a short time.";
     let why = match providers {
         Some(providers) => {
@@ -90,7 +94,8 @@ pub fn magic_link(public_url: &Url, to: &Email, token: &str, providers: Option<&
         name: None,
         action: "Log in",
         link: link(public_url, "/magic-link", token),
-        otherwise: "If you did not ask for it, ignore this mail; nobody gets in without the link.",
+        code: Some(code),
+        otherwise: "If you did not ask for it, ignore this mail; nobody gets in without it. Never tell anybody the code.",
     };
     letter.to(to)
 }
@@ -104,6 +109,7 @@ pub fn owner_link(public_url: &Url, to: &Email, tenant_name: &str, token: &str) 
         name: Some(name),
         action: "Open it",
         link: link(public_url, "/magic-link", token),
+        code: None,
         otherwise: "If you did not sign up, ignore this mail.",
     };
     letter.to(to)
@@ -119,6 +125,7 @@ pub fn takeover(public_url: &Url, to: &Email, tenant_name: &str, token: &str) ->
         name: Some(name),
         action: "Take it over",
         link: link(public_url, "/magic-link", token),
+        code: None,
         otherwise: "If you did not expect this, ignore this mail.",
     };
     letter.to(to)
@@ -132,6 +139,7 @@ pub fn reset_password(public_url: &Url, to: &Email, token: &str) -> Mail {
         name: None,
         action: "Set a new password",
         link: link(public_url, "/reset-password", token),
+        code: None,
         otherwise: "If you did not ask for it, ignore this mail; your password stays as it is.",
     };
     letter.to(to)
@@ -147,6 +155,7 @@ pub fn password_changed(public_url: &Url, to: &Email) -> Mail {
         name: None,
         action: "It was not me",
         link: url.into(),
+        code: None,
         otherwise: "If it was you, all is well, and there is nothing to do.",
     };
     letter.to(to)
@@ -176,6 +185,55 @@ fn about_ways_in(public_url: &Url, to: &Email, subject: String, why: &str) -> Ma
         action: "Look at your sign-in methods",
         link: url.into(),
         otherwise: "If it was you, there is nothing to do. If it was not, remove what you do not know, and set a new password.",
+        code: None,
+    };
+    letter.to(to)
+}
+
+/// After the second factor was switched on.
+pub fn second_factor_on(public_url: &Url, to: &Email) -> Mail {
+    about_second_factor(
+        public_url,
+        to,
+        "The second factor is on",
+        "Signing in with this address asks for a code of your authenticator app from now on.",
+    )
+}
+
+/// After the second factor was switched off.
+pub fn second_factor_off(public_url: &Url, to: &Email) -> Mail {
+    about_second_factor(
+        public_url,
+        to,
+        "The second factor is off",
+        "The second factor for this address was switched off a moment ago. Signing in asks for no code any more.",
+    )
+}
+
+/// After a recovery code was used, with how many are left.
+pub fn recovery_code_used(public_url: &Url, to: &Email, left: i64) -> Mail {
+    let left = match left {
+        0 => "It was the last one: make new ones in your settings.".to_owned(),
+        1 => "One more is left: make new ones in your settings.".to_owned(),
+        left => format!("{left} more are left."),
+    };
+    let why = format!(
+        "One of your recovery codes was used a moment ago, in place of a code of your authenticator app. {left}"
+    );
+    about_second_factor(public_url, to, "A recovery code was used", &why)
+}
+
+fn about_second_factor(public_url: &Url, to: &Email, subject: &str, why: &str) -> Mail {
+    let mut url = public_url.clone();
+    url.set_path("/forgot-password");
+    let letter = Letter {
+        subject: subject.to_owned(),
+        why,
+        name: None,
+        action: "It was not me: set a new password",
+        link: url.into(),
+        code: None,
+        otherwise: "If it was you, all is well.",
     };
     letter.to(to)
 }
@@ -190,7 +248,7 @@ mod tests {
         let to = Email::parse("ada@example.com").expect("an address");
         vec![
             verify_email(&url, &to, name, "s_e-c"),
-            magic_link(&url, &to, "s_e-c", Some("Google")),
+            magic_link(&url, &to, ("s_e-c", "BCDF-GHJK"), Some("Google")),
             owner_link(&url, &to, name, "s_e-c"),
             takeover(&url, &to, name, "s_e-c"),
         ]

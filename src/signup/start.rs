@@ -20,7 +20,7 @@ use crate::{
     clock::Now,
     db::Batch,
     http::{Once, Reply},
-    identity::{attempts::PasswordTry, passwords, sessions, signup_token},
+    identity::{attempts::PasswordTry, passwords, second_factor, sessions, signup_token},
     plans::flags,
     provisioning,
     tenants::{self, Door, TenantView, slugs::Slug},
@@ -135,6 +135,10 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, fr
     // A password is tried here as at a log-in.
     let tried = PasswordTry::begin(app, signup.asked.email.as_str(), from.network).await?;
     if !app.hasher.verify(signup.password.clone(), hash).await? {
+        return Err(Error::EmailTaken);
+    }
+    // A password alone does not open what a second factor protects: whoever has one signs in.
+    if second_factor::is_on(app.db.read(), user.id).await? {
         return Err(Error::EmailTaken);
     }
     let tenant = tenants::by_id(app.db.read(), tenant_id).await?.ok_or(Error::EmailTaken)?;

@@ -1,20 +1,24 @@
 //! Logging in by a mailed link.
 
-use axum::{Extension, extract::State, http::StatusCode};
+use axum::{Extension, extract::State};
 use secrecy::SecretString;
-use serde_json::json;
+use serde::Deserialize;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
-use super::{Accepted, Address, LinkToken, cool_down, note, quietly, tokens};
+use super::{Accepted, Address, NO_SOONER, answer, cool_down, quietly};
 use crate::{
     app::App,
-    audit::Actor,
     clock::Now,
     db::Tx,
-    http::{IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
+    http::{FieldError, IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
     identity::{
         Client, Error,
-        sessions::{Opened, TokenSet},
+        email::Email,
+        one_time::{self, Purpose},
+        second_factor::{Entry, api::begin, enter},
+        sessions::TokenSet,
         users,
     },
 };
@@ -44,38 +48,113 @@ pub(in crate::identity) async fn send_magic_link(
     .await
 }
 
-/// Logs in with the token of a mailed link, and proves the address by it.
-#[utoipa::path(post, path = "/api/v1/auth/magic-link/verify", tag = "identity", request_body = LinkToken,
+/// What proves that somebody reads an address: the link's token, or the address and the code of its mail.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct LinkOrCode {
+    /// What the link in the mail carries as `?token=…`.
+    #[schema(value_type = Option<String>)]
+    token: Option<SecretString>,
+    /// In place of the token: the address that asked for the link.
+    #[schema(example = "ada@example.com", max_length = 254)]
+    email: Option<String>,
+    /// And the code in the mail. Case, spaces and dashes do not matter.
+    #[schema(value_type = Option<String>, example = "BCDF-GHJK")]
+    code: Option<SecretString>,
+    /// The code of the second factor, or a recovery code, where it is on.
+    #[schema(value_type = Option<String>, example = "123456")]
+    totp: Option<SecretString>,
+}
+
+/// What a magic link is used by.
+pub(in crate::identity) enum Proof {
+    /// The link itself.
+    Link(SecretString),
+    /// The code of the mail.
+    Code(Email, SecretString),
+}
+
+impl Proof {
+    /// Of an address and a code, as somebody typed them.
+    pub(in crate::identity) fn typed(email: &str, code: SecretString) -> Result<Self, Problem> {
+        let email = Email::parse(email)
+            .map_err(|error| Problem::invalid(vec![FieldError::new("email", error.code(), error.to_string())]))?;
+        Ok(Self::Code(email, code))
+    }
+
+    /// Whose it is, without using it up.
+    async fn owner(&self, app: &App) -> Result<Option<Uuid>, Error> {
+        let (db, now) = (app.db.read(), app.clock.now());
+        match self {
+            Self::Link(token) => Ok(Some(one_time::peek(db, &now, Purpose::MagicLink, token).await?.user_id)),
+            Self::Code(email, code) => Ok(one_time::peek_code(db, &now, &app.sealer, (email, code)).await?),
+        }
+    }
+}
+
+impl LinkOrCode {
+    fn proof(self) -> Result<Proof, Problem> {
+        match (self.token, self.email, self.code) {
+            (Some(token), None, None) => Ok(Proof::Link(token)),
+            (None, Some(email), Some(code)) => Proof::typed(&email, code),
+            _ => {
+                let message = "Send either the token of the link, or the address and the code of the mail.";
+                Err(Problem::invalid(vec![FieldError::new("token", "REQUIRED", message)]))
+            }
+        }
+    }
+}
+
+/// Logs in with the token of a mailed link, or with the code of its mail, and proves the address by it. Either uses up both. Where the
+/// second factor is on and no code of it was sent, they are used up for a `pending_token` for `/api/v1/auth/totp/verify`.
+#[utoipa::path(post, path = "/api/v1/auth/magic-link/verify", tag = "identity", request_body = LinkOrCode,
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 200, body = TokenSet), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"),
+    responses((status = 200, body = TokenSet), (status = 401, description = "`TOKEN_EXPIRED`, `TOKEN_INVALID`, `TOTP_REQUIRED` or `TOTP_INVALID`"),
         (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
 async fn verify_magic_link(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     client: Client,
-    Posted { body, key }: Posted<LinkToken>,
+    Posted { mut body, key }: Posted<LinkOrCode>,
 ) -> Result<Reply, Problem> {
+    let totp = body.totp.take();
+    let proof = body.proof()?;
     let once = Once::new(&app, &key, "");
     once.run(async {
-        let now = app.clock.now();
-        let tx = app.db.begin().await?;
-        let opened = log_in(&tx, &now, &body.token, client, &request).await?;
-        let tokens = tokens(&app, &tx, &now, &opened).await?;
-        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+        let entered = log_in(&app, (&proof, totp.as_ref()), client, &request).await?;
+        answer(&app, &once, entered).await
     })
     .await
 }
 
-/// What the JSON edge and the page do alike.
+/// What the JSON edge and the page do alike. The caller commits.
 pub(in crate::identity) async fn log_in(
-    tx: &Tx,
-    now: &Now,
-    token: &SecretString,
+    app: &App,
+    (proof, totp): (&Proof, Option<&SecretString>),
     client: Client,
     request: &RequestId,
-) -> Result<Opened, Error> {
-    let opened = users::log_in_by_link(tx, now, token, client.kept()).await?;
-    let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
-    note(tx, now, request, who, "session.opened", json!({"session_id": opened.session_id, "by": "magic_link"})).await?;
-    Ok(opened)
+) -> Result<(Tx, Now, Entry), Error> {
+    // A refused code is answered as late for an address that nobody has as for one where the try had to be counted.
+    let answer_at = tokio::time::Instant::now() + NO_SOONER;
+    let owner = match totp {
+        Some(_) => proof.owner(app).await?,
+        None => None,
+    };
+    let (tx, now) = begin(app, owner).await?;
+    let used = match proof {
+        Proof::Link(token) => Some(one_time::consume(&tx, &now, Purpose::MagicLink, token).await?),
+        Proof::Code(email, code) => one_time::consume_code(&tx, &now, &app.sealer, (email, code)).await?,
+    };
+    let Some(used) = used else {
+        tx.commit().await?;
+        tokio::time::sleep_until(answer_at).await;
+        return Err(Error::TokenInvalid);
+    };
+    let pending = users::arrive(&tx, &now, &used).await?;
+    match enter(&tx, &now, &app.post, (&pending, totp), (client, request)).await {
+        Ok(entry) => Ok((tx, now, entry)),
+        // A link into a tenant that its owner is no member of any more leads nowhere.
+        Err(Error::NotFound) => Err(Error::TokenInvalid),
+        Err(refused) => Err(refused),
+    }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{cool_down, note, sessions::note_end, tokens};
+use super::{answer, cool_down, note, sessions::note_end, tokens};
 use crate::{
     app::App,
     audit::Actor,
@@ -20,7 +20,8 @@ use crate::{
         attempts::PasswordTry,
         credentials,
         email::Email,
-        sessions::{self, Opened, TokenSet},
+        second_factor::{Entry, api::begin, enter},
+        sessions::{self, TokenSet},
         users,
     },
 };
@@ -45,21 +46,25 @@ struct RefreshToken {
 /// Who logs in, and where to.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Login {
+pub(in crate::identity) struct Login {
     /// The address.
     #[schema(example = "ada@example.com", max_length = 254)]
-    email: String,
+    pub(in crate::identity) email: String,
     /// The password.
     #[schema(value_type = String, format = Password, example = "correct-horse-battery", max_length = 128)]
-    password: SecretString,
+    pub(in crate::identity) password: SecretString,
     /// The tenant; the one used last where absent.
-    tenant_id: Option<Uuid>,
+    pub(in crate::identity) tenant_id: Option<Uuid>,
+    /// The code of the second factor, or a recovery code, where it is on.
+    #[schema(value_type = Option<String>, example = "123456")]
+    pub(in crate::identity) totp: Option<SecretString>,
 }
 
-/// Logs in with a password. An unknown address is answered as a wrong password is, in the same time.
+/// Logs in with a password. An unknown address is answered as a wrong password is, in the same time. Where the second factor is on and no
+/// code was sent, the answer has a `pending_token` for `/api/v1/auth/totp/verify`.
 #[utoipa::path(post, path = "/api/v1/auth/login", tag = "identity", request_body = Login,
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 200, body = TokenSet), (status = 401, description = "`INVALID_CREDENTIALS`"),
+    responses((status = 200, body = TokenSet), (status = 401, description = "`INVALID_CREDENTIALS`, `TOTP_REQUIRED` or `TOTP_INVALID`"),
         (status = 404, description = "The user is no member of that tenant, or of any"),
         (status = 409, description = "`USE_OAUTH_PROVIDER` with `providers` for somebody who has no password, or `IDEMPOTENCY_IN_PROGRESS`")))]
 async fn login(
@@ -70,10 +75,8 @@ async fn login(
 ) -> Result<Reply, Problem> {
     let once = Once::new(&app, &key, "");
     once.run(async {
-        let (tx, now, opened) =
-            log_in_by_password(&app, (&body.email, &body.password), body.tenant_id, client, &request).await?;
-        let tokens = tokens(&app, &tx, &now, &opened).await?;
-        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+        let entered = log_in_by_password(&app, &body, client, &request).await?;
+        answer(&app, &once, entered).await
     })
     .await
 }
@@ -81,11 +84,10 @@ async fn login(
 /// What the JSON edge and the page do alike. The caller commits.
 pub(in crate::identity) async fn log_in_by_password(
     app: &App,
-    (email, password): (&str, &SecretString),
-    tenant_id: Option<Uuid>,
+    Login { email, password, tenant_id, totp }: &Login,
     client: Client,
     request: &RequestId,
-) -> Result<(Tx, Now, Opened), Error> {
+) -> Result<(Tx, Now, Entry), Error> {
     let tried = PasswordTry::begin(app, email, client.network()).await?;
     let proved = credentials::prove(app, email, password).await.inspect_err(|refused| {
         tracing::info!(feature = "identity", refusal = %refused, "Log-in refused");
@@ -96,13 +98,11 @@ pub(in crate::identity) async fn log_in_by_password(
         }
         proved => proved?,
     };
-    let now = app.clock.now();
-    let tx = app.db.begin().await?;
-    let opened = credentials::log_in(&tx, &now, &proved, tenant_id, client.kept()).await?;
+    let (tx, now) = begin(app, totp.as_ref().map(|_| proved.user_id)).await?;
+    let pending = credentials::hold(&tx, &now, &proved, *tenant_id).await?;
     PasswordTry::forgive(tried, &tx).await?;
-    let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
-    note(&tx, &now, request, who, "session.opened", json!({"session_id": opened.session_id, "by": "password"})).await?;
-    Ok((tx, now, opened))
+    let entry = enter(&tx, &now, &app.post, (&pending, totp.as_ref()), (client, request)).await?;
+    Ok((tx, now, entry))
 }
 
 /// Tells somebody who has no password by mail alone how they sign in, and answers as to a wrong password, after as much work.

@@ -20,13 +20,14 @@ use uuid::Uuid;
 
 pub(super) use email::prove_email;
 pub use email::send_verification;
-pub(super) use links::{log_in, send_magic_link};
-pub(super) use login::{log_in_by_password, sign_out};
+pub(super) use links::{Proof, log_in, send_magic_link};
+pub(super) use login::{Login, log_in_by_password, sign_out};
 pub(super) use password::send_reset_link;
 
 use super::{
     Error, discovery,
     email::Email,
+    second_factor::{self, Entry},
     sessions::{Opened, TokenSet, standing, tokens as signed},
     users,
 };
@@ -48,6 +49,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(sessions::routes())
         .merge(me::routes())
         .merge(oauth::routes())
+        .merge(second_factor::api::routes())
         .merge(discovery::routes())
 }
 
@@ -72,7 +74,7 @@ struct Address {
 /// Nothing to say.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 /// The request was taken.
 #[derive(Serialize, ToSchema)]
@@ -112,8 +114,22 @@ async fn quietly(
     done
 }
 
+/// Answers a log-in, and commits: with tokens, or that a code is asked for.
+async fn answer(app: &App, once: &Once<'_>, (tx, now, entry): (Tx, Now, Entry)) -> Result<Reply, Problem> {
+    match entry {
+        Entry::Open(opened) => {
+            let tokens = tokens(app, &tx, &now, &opened).await?;
+            Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+        }
+        Entry::Wait(pending_token) => {
+            tx.commit().await?;
+            Err(Error::TotpRequired { pending_token }.into())
+        }
+    }
+}
+
 /// The tokens of a session that is about to be committed.
-async fn tokens(app: &App, tx: &Tx, now: &Now, opened: &Opened) -> Result<TokenSet, Error> {
+pub(super) async fn tokens(app: &App, tx: &Tx, now: &Now, opened: &Opened) -> Result<TokenSet, Error> {
     let standing = standing(tx, opened.user_id, opened.tenant_id).await?;
     Ok(signed(&app.keys, now, opened, &standing))
 }

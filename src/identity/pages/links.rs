@@ -8,11 +8,14 @@ use axum::{
     routing::get,
 };
 
-use super::{DASHBOARD, Link, LinkPage, ask, refuse, signed_in};
+use super::{DASHBOARD, Link, LinkPage, ask, entered, refuse};
 use crate::{
     app::App,
     http::{Form, Problem, RequestId, Visit},
-    identity::{Client, api},
+    identity::{
+        Client,
+        api::{self, Proof},
+    },
 };
 
 pub(super) fn routes() -> Router<App> {
@@ -56,12 +59,11 @@ async fn log_in(
     visit: Visit,
     Form { body: link, .. }: Form<Link>,
 ) -> Result<Response, Problem> {
-    let now = app.clock.now();
-    let tx = app.db.begin().await?;
-    let opened = match api::log_in(&tx, &now, &link.token, client, &request).await {
-        Ok(opened) => opened,
-        Err(refused) => return refuse(&visit, refused),
-    };
-    tx.commit().await?;
-    Ok(signed_in(&app, &opened))
+    match api::log_in(&app, (&Proof::Link(link.token), None), client, &request).await {
+        Ok((tx, _, entry)) => {
+            tx.commit().await?;
+            Ok(entered(&app, &entry))
+        }
+        Err(refused) => refuse(&visit, refused),
+    }
 }

@@ -13,7 +13,12 @@ use serde::Deserialize;
 
 pub use signin::leave;
 
-use super::{Error, browser, sessions::Opened, signup_token};
+use super::{
+    Error, browser,
+    second_factor::{self, Entry},
+    sessions::Opened,
+    signup_token,
+};
 use crate::{
     app::App,
     http::{Problem, Visit, go_to},
@@ -21,24 +26,29 @@ use crate::{
 
 /// This slice's pages.
 pub fn routes() -> Router<App> {
-    links::routes().merge(signin::routes()).merge(password::routes()).merge(ways_in::routes())
+    links::routes()
+        .merge(signin::routes())
+        .merge(password::routes())
+        .merge(ways_in::routes())
+        .merge(second_factor::signin::routes())
+        .merge(second_factor::pages::routes())
 }
 
 #[derive(Template)]
 #[template(path = "identity/link.html")]
-struct LinkPage<'a> {
+pub(super) struct LinkPage<'a> {
     /// How the door on the page stands: `pending`, `processing` or `complete`.
-    door: &'static str,
-    heading: &'a str,
-    text: &'a str,
-    button: Option<Button<'a>>,
+    pub(super) door: &'static str,
+    pub(super) heading: &'a str,
+    pub(super) text: &'a str,
+    pub(super) button: Option<Button<'a>>,
     /// Where to go from here: words and address.
-    ways: &'a [(&'static str, &'static str)],
-    visit: &'a Visit,
+    pub(super) ways: &'a [(&'static str, &'static str)],
+    pub(super) visit: &'a Visit,
 }
 
 /// A form that sends the link's token.
-struct Button<'a> {
+pub(super) struct Button<'a> {
     action: &'static str,
     label: &'static str,
     token: &'a str,
@@ -81,8 +91,16 @@ fn ask(
     visit.show(StatusCode::OK, &LinkPage { door: "processing", heading, text, button, ways: &[], visit })
 }
 
+/// Leads on somebody who has come in, or has a code to type first.
+pub(super) fn entered(app: &App, entry: &Entry) -> Response {
+    match entry {
+        Entry::Open(opened) => signed_in(app, opened),
+        Entry::Wait(pending_token) => second_factor::signin::wait(app, pending_token),
+    }
+}
+
 /// Leads on with the session's cookie. A sign-up that was under way in this browser may be somebody else's.
-fn signed_in(app: &App, opened: &Opened) -> Response {
+pub(super) fn signed_in(app: &App, opened: &Opened) -> Response {
     go_to("/dashboard", [browser::cookie(app, opened.session_id), signup_token::COOKIE.clear(&app.config)])
 }
 

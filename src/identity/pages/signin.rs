@@ -11,15 +11,22 @@ use axum::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::signed_in;
+use super::entered;
 use crate::{
     app::App,
     http::{Form, NoFields, Problem, Refused, RequestId, Visit, go_to, limits::Kind},
-    identity::{Client, Error, api, browser, signup_token},
+    identity::{
+        Client, Error,
+        api::{self, Login, Proof},
+        browser, signup_token,
+    },
 };
 
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/signin", get(sign_in).post(submit)).route("/signout", post(sign_out))
+    Router::new()
+        .route("/signin", get(sign_in).post(submit))
+        .route("/signin/mail-code", get(ask_again).post(sign_in_by_code))
+        .route("/signout", post(sign_out))
 }
 
 #[derive(Template)]
@@ -73,10 +80,11 @@ async fn submit(
             Err(refused) => page(Refused::usual(refused)?, false),
         };
     }
-    match api::log_in_by_password(&app, (&email, &password), None, client, &request).await {
-        Ok((tx, _, opened)) => {
+    let login = Login { email: email.clone(), password, tenant_id: None, totp: None };
+    match api::log_in_by_password(&app, &login, client, &request).await {
+        Ok((tx, _, entry)) => {
             tx.commit().await?;
-            Ok(signed_in(&app, &opened))
+            Ok(entered(&app, &entry))
         }
         Err(error @ (Error::InvalidCredentials | Error::UseOauthProvider(_))) => {
             let refused = Problem::from(error);
@@ -84,6 +92,43 @@ async fn submit(
         }
         Err(error) => page(Refused::usual(error.into())?, false),
     }
+}
+
+/// The code of a mail, and whose it is.
+#[derive(Deserialize)]
+struct MailCode {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    code: SecretString,
+}
+
+/// Whoever loads the page again after a code was refused.
+async fn ask_again() -> Response {
+    go_to("/signin", [])
+}
+
+async fn sign_in_by_code(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    client: Client,
+    visit: Visit,
+    Form { body: MailCode { email, code }, .. }: Form<MailCode>,
+) -> Result<Response, Problem> {
+    let proof = Proof::typed(&email, code)?;
+    let refused = match api::log_in(&app, (&proof, None), client, &request).await {
+        Ok((tx, _, entry)) => {
+            tx.commit().await?;
+            return Ok(entered(&app, &entry));
+        }
+        Err(error @ Error::TokenInvalid) => {
+            let words = "This code is not right, or is over. Look into the newest mail, or use its link.";
+            Refused::at("code", &Problem::from(error), "That code did not work", words)
+        }
+        Err(error) => Refused::usual(error.into())?,
+    };
+    let providers = app.providers.labels();
+    visit.show(refused.status, &SignInPage { email: &email, refused, sent: true, providers, visit: &visit })
 }
 
 async fn sign_out(

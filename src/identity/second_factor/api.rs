@@ -1,0 +1,224 @@
+//! The second factor's JSON edge: `/api/v1/auth/totp…`.
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{Pending, Status, confirm, finish, renew, set_up, status, switch_off};
+use crate::{
+    app::App,
+    clock::Now,
+    db::Tx,
+    http::{self, IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
+    identity::{
+        Client, CurrentUser, Error,
+        api::{Nothing, tokens},
+        sessions::{Opened, TokenSet},
+    },
+};
+
+/// This slice's routes.
+pub(in crate::identity) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(show, end))
+        .routes(routes!(begin_set_up))
+        .routes(routes!(confirm_set_up))
+        .routes(routes!(new_recovery_codes))
+        .routes(routes!(verify))
+}
+
+/// Opens the transaction of a log-in, or of whatever else a user's code may be tried in.
+pub(in crate::identity) async fn begin(app: &App, tries_code_of: Option<Uuid>) -> Result<(Tx, Now), Error> {
+    if let Some(_user_id) = tries_code_of {
+        // Here `attempts::begin` counts the try, in a transaction of its own, so that a wrong one stays counted.
+    }
+    let now = app.clock.now();
+    Ok((app.db.begin().await?, now))
+}
+
+/// A code.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Code {
+    /// Of the authenticator app; a recovery code where one may stand in for it.
+    #[schema(value_type = String, example = "123456")]
+    totp: SecretString,
+}
+
+/// How one's second factor stands.
+#[utoipa::path(get, path = "/api/v1/auth/totp", tag = "identity", security(("access_token" = [])),
+    responses((status = 200, body = Status)))]
+async fn show(State(app): State<App>, user: CurrentUser) -> Result<Json<Status>, Problem> {
+    Ok(Json(status(app.db.read(), user.user_id).await?))
+}
+
+/// A new secret.
+#[derive(Serialize, ToSchema)]
+struct SecretView {
+    /// To type into the app, in base 32.
+    secret: String,
+    /// For a QR code (Key URI format).
+    otpauth_url: String,
+}
+
+/// Makes a secret for an authenticator app, in place of one that was not confirmed. Nothing asks for a code before it is.
+#[utoipa::path(post, path = "/api/v1/auth/totp/setup", tag = "identity", request_body = Nothing, security(("access_token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 201, body = SecretView),
+        (status = 409, description = "`TOTP_ALREADY_ON` or `IDEMPOTENCY_IN_PROGRESS`")))]
+async fn begin_set_up(
+    State(app): State<App>,
+    user: CurrentUser,
+    Posted { body: Nothing {}, key }: Posted<Nothing>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, &user.user_id.to_string());
+    once.run(async {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        let app_of_user = set_up(&tx, &now, &app.sealer, user.user_id).await?;
+        let view = SecretView { secret: app_of_user.secret(), otpauth_url: app_of_user.url() };
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::CREATED, &view)).await?)
+    })
+    .await
+}
+
+/// Ways in for when the authenticator is gone, each good once. They are not shown again.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(super) struct RecoveryCodes {
+    /// Ten of them, `XXXX-XXXX-XXXX`.
+    pub(super) recovery_codes: Vec<String>,
+}
+
+/// Switches the second factor on with a first code of the app.
+#[utoipa::path(post, path = "/api/v1/auth/totp/confirm", tag = "identity", request_body = Code, security(("access_token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = RecoveryCodes), (status = 401, description = "`TOTP_INVALID`"),
+        (status = 409, description = "`TOTP_ALREADY_ON`; `TOTP_OFF`: nothing was set up; `IDEMPOTENCY_IN_PROGRESS`")))]
+async fn confirm_set_up(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    user: CurrentUser,
+    Posted { body: Code { totp }, key }: Posted<Code>,
+) -> Result<Reply, Problem> {
+    switch_on(&app, &key, (user.user_id, &totp), &request).await
+}
+
+/// What the JSON edge and the page do alike. A repeat shows the same codes, so that a double click loses none.
+pub(super) async fn switch_on(
+    app: &App,
+    key: &IdempotencyKey,
+    (user_id, totp): (Uuid, &SecretString),
+    request: &RequestId,
+) -> Result<Reply, Problem> {
+    let once = Once::new(app, key, &user_id.to_string());
+    once.run(async {
+        let (tx, now) = begin(app, Some(user_id)).await?;
+        let recovery_codes = confirm(&tx, &now, &app.post, (user_id, totp), request).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &RecoveryCodes { recovery_codes })).await?)
+    })
+    .await
+}
+
+/// Makes new recovery codes; the old ones are good for nothing any more.
+#[utoipa::path(post, path = "/api/v1/auth/totp/recovery-codes", tag = "identity", request_body = Code,
+    security(("access_token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = RecoveryCodes), (status = 401, description = "`TOTP_INVALID`"),
+        (status = 409, description = "`TOTP_OFF` or `IDEMPOTENCY_IN_PROGRESS`")))]
+async fn new_recovery_codes(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    user: CurrentUser,
+    Posted { body: Code { totp }, key }: Posted<Code>,
+) -> Result<Reply, Problem> {
+    make_codes(&app, &key, (user.user_id, &totp), &request).await
+}
+
+/// What the JSON edge and the page do alike.
+pub(super) async fn make_codes(
+    app: &App,
+    key: &IdempotencyKey,
+    (user_id, totp): (Uuid, &SecretString),
+    request: &RequestId,
+) -> Result<Reply, Problem> {
+    let once = Once::new(app, key, &user_id.to_string());
+    once.run(async {
+        let (tx, now) = begin(app, Some(user_id)).await?;
+        let recovery_codes = renew(&tx, &now, &app.post, (user_id, totp), request).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &RecoveryCodes { recovery_codes })).await?)
+    })
+    .await
+}
+
+/// Switches the second factor off, with a code of the app or a recovery code.
+#[utoipa::path(delete, path = "/api/v1/auth/totp", tag = "identity", request_body = Code, security(("access_token" = [])),
+    responses((status = 204, description = "Off"), (status = 401, description = "`TOTP_INVALID`"),
+        (status = 409, description = "`TOTP_OFF`")))]
+async fn end(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    user: CurrentUser,
+    http::Json(Code { totp }): http::Json<Code>,
+) -> Result<StatusCode, Problem> {
+    leave(&app, (user.user_id, &totp), &request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the JSON edge and the page do alike.
+pub(super) async fn leave(app: &App, (user_id, totp): (Uuid, &SecretString), request: &RequestId) -> Result<(), Error> {
+    let (tx, now) = begin(app, Some(user_id)).await?;
+    switch_off(&tx, &now, &app.post, (user_id, totp), request).await?;
+    tx.commit().await?;
+    app.wake.wake();
+    Ok(())
+}
+
+/// A log-in that waits, and its code.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Verify {
+    /// As the first step answered it, with `TOTP_REQUIRED`.
+    #[schema(value_type = String)]
+    pending_token: SecretString,
+    /// Of the authenticator app, or a recovery code.
+    #[schema(value_type = String, example = "123456")]
+    totp: SecretString,
+}
+
+/// Ends a log-in that waits for its code, within ten minutes of the first step.
+#[utoipa::path(post, path = "/api/v1/auth/totp/verify", tag = "identity", request_body = Verify,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 200, body = TokenSet),
+        (status = 401, description = "`TOTP_INVALID`; `TOKEN_EXPIRED` or `TOKEN_INVALID`: begin again"),
+        (status = 404, description = "The user is no member of that tenant, or of any"),
+        (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
+async fn verify(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    client: Client,
+    Posted { body, key }: Posted<Verify>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, "");
+    once.run(async {
+        let (tx, now, opened) = log_in(&app, (&body.pending_token, &body.totp), client, &request).await?;
+        let tokens = tokens(&app, &tx, &now, &opened).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
+    })
+    .await
+}
+
+/// What the JSON edge and the page do alike. The caller commits.
+pub(super) async fn log_in(
+    app: &App,
+    (pending_token, totp): (&SecretString, &SecretString),
+    client: Client,
+    request: &RequestId,
+) -> Result<(Tx, Now, Opened), Error> {
+    let pending = Pending::open(&app.clock.now(), &app.sealer, pending_token)?;
+    let (tx, now) = begin(app, Some(pending.user_id)).await?;
+    let opened = finish(&tx, &now, &app.post, (&pending, totp), (client, request)).await?;
+    Ok((tx, now, opened))
+}

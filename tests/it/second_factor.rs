@@ -1,0 +1,541 @@
+//! The second factor: codes of an app and recovery codes, on every way in.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use sea_orm::FromQueryResult;
+use serde_json::{Value, json};
+use tenantry::identity::claim;
+use totp_rs::Totp;
+use uuid::Uuid;
+
+use crate::support::{Answer, Browser, Product, names};
+
+const AUTH: &str = "/api/v1/auth";
+const EMAIL: &str = "acme@example.com";
+const PASSWORD: &str = "correct-horse-battery";
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("text").to_owned()
+}
+
+/// Somebody with an authenticator app.
+struct Ada<'a> {
+    product: &'a Product,
+    id: Uuid,
+    access: String,
+    app: Totp,
+    recovery_codes: Vec<String>,
+}
+
+impl<'a> Ada<'a> {
+    /// Owner of a tenant, whose second factor is on.
+    async fn with_factor(product: &'a Product) -> Self {
+        let mut ada = Self::without(product).await;
+        let codes = ada.post("confirm", &json!({"totp": ada.code()})).await.expect(200);
+        ada.recovery_codes = codes["recovery_codes"].as_array().unwrap().iter().map(text).collect();
+        ada
+    }
+
+    /// The same, where no code has shown yet that the app has the secret.
+    async fn without(product: &'a Product) -> Self {
+        let visitor = product.settle("Acme", "free").await;
+        let tokens = log_in(product, json!({})).await.expect(200);
+        let access = text(&tokens["access_token"]);
+        let made = product.post_as(&access, &format!("{AUTH}/totp/setup"), &json!({})).await.expect(201);
+        let app = Totp::from_url(text(&made["otpauth_url"])).expect("what apps read");
+        assert_eq!(app.secret().to_base32(), made["secret"].as_str().unwrap());
+        let id = text(&visitor.started["user"]["id"]).parse().unwrap();
+        Self { product, id, access, app, recovery_codes: Vec::new() }
+    }
+
+    /// What the app shows now.
+    fn code(&self) -> String {
+        self.code_in(0)
+    }
+
+    /// What it shows some seconds later, or showed before.
+    fn code_in(&self, seconds: i64) -> String {
+        let at = self.product.app.clock.now().at.timestamp() + seconds;
+        self.app.generate(u64::try_from(at).unwrap()).to_string()
+    }
+
+    /// What it shows next; the product's time moves with it.
+    fn next_code(&self) -> String {
+        self.product.app.clock.advance(chrono::TimeDelta::seconds(30));
+        self.code()
+    }
+
+    /// A code that it shows neither now nor a step before or after.
+    fn wrong_code(&self) -> String {
+        let shown: Vec<_> = [-30, 0, 30].map(|seconds| self.code_in(seconds)).into();
+        (0..).map(|n| format!("{n:06}")).find(|code| !shown.contains(code)).unwrap()
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.product.post_as(&self.access, &format!("{AUTH}/totp/{path}"), body).await
+    }
+
+    async fn status(&self) -> Value {
+        self.product.get_as(&self.access, &format!("{AUTH}/totp")).await.expect(200)
+    }
+
+    async fn switch_off(&self, code: &str) -> Answer {
+        let body = json!({"totp": code});
+        self.product.call(Method::DELETE, &format!("{AUTH}/totp"), Some(&self.access), Some(&body), &[]).await
+    }
+
+    /// A log-in that waits for its code.
+    async fn pending(&self) -> String {
+        let problem = log_in(self.product, json!({})).await.expect_problem(401, "TOTP_REQUIRED");
+        text(&problem["pending_token"])
+    }
+
+    /// The token of a fresh magic link.
+    async fn link(&self) -> String {
+        self.product.post(&format!("{AUTH}/magic-link"), &json!({"email": EMAIL})).await.expect(202);
+        self.product.secret(EMAIL, "/magic-link").await
+    }
+}
+
+/// Logs in with the password, and what else is given.
+async fn log_in(product: &Product, more: Value) -> Answer {
+    let mut body = json!({"email": EMAIL, "password": PASSWORD});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    product.post(&format!("{AUTH}/login"), &body).await
+}
+
+async fn verify(product: &Product, pending: &str, code: &str) -> Answer {
+    product.post(&format!("{AUTH}/totp/verify"), &json!({"pending_token": pending, "totp": code})).await
+}
+
+async fn verify_link(product: &Product, body: Value) -> Answer {
+    product.post(&format!("{AUTH}/magic-link/verify"), &body).await
+}
+
+async fn sessions(product: &Product) -> i64 {
+    product.database.count("select count(*) as n from sessions where revoked_at is null").await
+}
+
+#[derive(FromQueryResult)]
+struct Event {
+    detail: Value,
+}
+
+/// The audit events of a kind, oldest first.
+async fn events(product: &Product, action: &str) -> Vec<Event> {
+    let query = format!("select detail from audit_events where action = '{action}' order by id");
+    product.database.all(&query).await
+}
+
+on_both! {
+    async fn no_session_opens_without_the_code(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        assert_eq!(ada.status().await, json!({"enabled": true, "recovery_codes_left": 10}));
+        let before = sessions(&product).await;
+
+        let problem = log_in(&product, json!({})).await.expect_problem(401, "TOTP_REQUIRED");
+        assert!(!names(&problem).contains(&"access_token"), "{problem}");
+        log_in(&product, json!({"totp": ada.wrong_code()})).await.expect_problem(401, "TOTP_INVALID");
+        log_in(&product, json!({"totp": ""})).await.expect_problem(401, "TOTP_INVALID");
+        let both_wrong = json!({"email": EMAIL, "password": "not-the-right-one", "totp": ada.next_code()});
+        product.post(&format!("{AUTH}/login"), &both_wrong).await.expect_problem(401, "INVALID_CREDENTIALS");
+        assert_eq!(sessions(&product).await, before);
+
+        let tokens = log_in(&product, json!({"totp": ada.next_code()})).await.expect(200);
+        product.get_as(&text(&tokens["access_token"]), &format!("{AUTH}/me")).await.expect(200);
+        let tokens = verify(&product, &ada.pending().await, &ada.next_code()).await.expect(200);
+        product.get_as(&text(&tokens["access_token"]), &format!("{AUTH}/me")).await.expect(200);
+        assert_eq!(sessions(&product).await, before + 2);
+        let opened = events(&product, "session.opened").await;
+        let told: Vec<_> = opened.iter().map(|event| (&event.detail["by"], &event.detail["second_factor"])).collect();
+        let (with, without) = ((&json!("password"), &json!(true)), (&json!("password"), &json!(false)));
+        assert_eq!(told, [without, with, with]);
+    }
+}
+
+on_both! {
+    async fn a_code_is_good_once(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        // The one that switched it on has been used.
+        log_in(&product, json!({"totp": ada.code()})).await.expect_problem(401, "TOTP_INVALID");
+        let code = ada.next_code();
+        let answers = join_all((0..16).map(|_| log_in(&product, json!({"totp": code})))).await;
+        let won = answers.iter().filter(|answer| answer.status == 200).count();
+        let refused = answers.iter().filter(|answer| answer.body["code"] == "TOTP_INVALID").count();
+        assert_eq!((won, refused), (1, 15), "{answers:?}");
+
+        let (pending, code) = (ada.pending().await, ada.next_code());
+        let answers = join_all((0..16).map(|_| verify(&product, &pending, &code))).await;
+        let won = answers.iter().filter(|answer| answer.status == 200).count();
+        let refused = answers.iter().filter(|answer| answer.body["code"] == "TOTP_INVALID").count();
+        assert_eq!((won, refused), (1, 15), "{answers:?}");
+        // Nor is one from before that was not used.
+        log_in(&product, json!({"totp": ada.code_in(-30)})).await.expect_problem(401, "TOTP_INVALID");
+    }
+}
+
+on_both! {
+    async fn a_phone_may_be_half_a_minute_off_and_no_more(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        product.advance(300).await;
+        for seconds in [-60, 60] {
+            log_in(&product, json!({"totp": ada.code_in(seconds)})).await.expect_problem(401, "TOTP_INVALID");
+        }
+        for seconds in [-30, 0, 30] {
+            log_in(&product, json!({"totp": ada.code_in(seconds)})).await.expect(200);
+        }
+        let code = ada.next_code();
+        product.advance(30).await;
+        log_in(&product, json!({"totp": code})).await.expect_problem(401, "TOTP_INVALID");
+        let code = ada.next_code();
+        log_in(&product, json!({"totp": format!("{} {}", &code[..3], &code[3..])})).await.expect(200);
+    }
+}
+
+on_both! {
+    async fn a_recovery_code_stands_in_once(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        assert_eq!(ada.recovery_codes.len(), 10);
+        assert!(ada.recovery_codes.iter().all(|code| code.len() == 14), "{:?}", ada.recovery_codes);
+
+        let code = ada.recovery_codes[0].to_lowercase().replace('-', " ");
+        log_in(&product, json!({"totp": code})).await.expect(200);
+        log_in(&product, json!({"totp": code})).await.expect_problem(401, "TOTP_INVALID");
+        let mail = &product.mails().await[0];
+        assert_eq!((&mail["to"], &mail["subject"]), (&json!(EMAIL), &json!("A recovery code was used")));
+        assert!(mail["text"].as_str().unwrap().contains("9 more are left."), "{mail}");
+
+        let (pending, code) = (ada.pending().await, &ada.recovery_codes[1]);
+        let answers = join_all((0..16).map(|_| verify(&product, &pending, code))).await;
+        let won = answers.iter().filter(|answer| answer.status == 200).count();
+        let refused = answers.iter().filter(|answer| answer.body["code"] == "TOTP_INVALID").count();
+        assert_eq!((won, refused), (1, 15), "{answers:?}");
+        assert_eq!(ada.status().await["recovery_codes_left"], 8);
+        assert_eq!(events(&product, "user.recovery_code_used").await.len(), 2);
+
+        let renewed = ada.post("recovery-codes", &json!({"totp": ada.next_code()})).await.expect(200);
+        assert_eq!(ada.status().await["recovery_codes_left"], 10);
+        log_in(&product, json!({"totp": ada.recovery_codes[2]})).await.expect_problem(401, "TOTP_INVALID");
+        log_in(&product, json!({"totp": renewed["recovery_codes"][9]})).await.expect(200);
+        ada.post("recovery-codes", &json!({"totp": ada.wrong_code()})).await.expect_problem(401, "TOTP_INVALID");
+    }
+}
+
+on_both! {
+    async fn recovery_codes_outlive_a_change_of_the_secret_key(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        let (codes, url) = (ada.recovery_codes.clone(), ada.app.to_url().unwrap());
+        drop(ada);
+        let old = product.app.config.secret_key.clone();
+        let database = product.stop().await;
+        let old = secrecy::ExposeSecret::expose_secret(&old).to_owned();
+        let settings = crate::support::Settings::default()
+            .with("TENANTRY_SECRET_KEY", "another-secret-key-of-more-than-32-letters")
+            .with("TENANTRY_SECRET_KEY_PREVIOUS", &old);
+        let product = Product::start_with(database, settings).await;
+        log_in(&product, json!({"totp": codes[0]})).await.expect(200);
+        product.advance(60).await;
+        let at = u64::try_from(product.app.clock.now().at.timestamp()).unwrap();
+        let code = Totp::from_url(url).unwrap().generate(at).to_string();
+        log_in(&product, json!({"totp": code})).await.expect(200);
+    }
+}
+
+on_both! {
+    async fn it_is_on_only_when_the_app_has_shown_a_code(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::without(&product).await;
+        assert_eq!(ada.status().await, json!({"enabled": false, "recovery_codes_left": 0}));
+        log_in(&product, json!({})).await.expect(200);
+        ada.post("confirm", &json!({"totp": ada.wrong_code()})).await.expect_problem(401, "TOTP_INVALID");
+        ada.post("recovery-codes", &json!({"totp": ada.code()})).await.expect_problem(409, "TOTP_OFF");
+        ada.switch_off(&ada.code()).await.expect_problem(409, "TOTP_OFF");
+
+        // A second secret takes the place of the first.
+        let made = ada.post("setup", &json!({})).await.expect(201);
+        ada.post("confirm", &json!({"totp": ada.code()})).await.expect_problem(401, "TOTP_INVALID");
+        let ada = Ada { app: Totp::from_url(text(&made["otpauth_url"])).unwrap(), ..ada };
+        let confirm = json!({"totp": ada.code()});
+        let answers = join_all((0..8).map(|_| ada.post("confirm", &confirm))).await;
+        let won = answers.iter().filter(|answer| answer.status == 200).count();
+        assert_eq!(won, 1, "{answers:?}");
+        assert_eq!(ada.status().await, json!({"enabled": true, "recovery_codes_left": 10}));
+        ada.post("setup", &json!({})).await.expect_problem(409, "TOTP_ALREADY_ON");
+        ada.post("confirm", &json!({"totp": ada.next_code()})).await.expect_problem(409, "TOTP_ALREADY_ON");
+        assert_eq!(product.mails().await[0]["subject"], "The second factor is on");
+        assert_eq!(events(&product, "user.second_factor_on").await.len(), 1);
+        product.get(&format!("{AUTH}/totp")).await.expect_problem(401, "UNAUTHENTICATED");
+    }
+}
+
+on_both! {
+    async fn switching_it_off_takes_a_code_and_is_told(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        ada.switch_off(&ada.wrong_code()).await.expect_problem(401, "TOTP_INVALID");
+        ada.switch_off("").await.expect_problem(401, "TOTP_INVALID");
+        let pending = ada.pending().await;
+        ada.switch_off(&ada.recovery_codes[3]).await.expect(204);
+        assert_eq!(ada.status().await, json!({"enabled": false, "recovery_codes_left": 0}));
+        let mails = product.mails().await;
+        assert!(mails.iter().any(|mail| mail["subject"] == "The second factor is off"), "{mails:?}");
+        assert_eq!(events(&product, "user.second_factor_off").await.len(), 1);
+        log_in(&product, json!({})).await.expect(200);
+        // What waited for its code does not come in without one.
+        verify(&product, &pending, &ada.next_code()).await.expect_problem(401, "TOKEN_INVALID");
+        assert_eq!(product.database.count("select count(*) as n from recovery_codes").await, 0);
+    }
+}
+
+on_both! {
+    async fn a_mailed_link_does_not_get_around_it(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        let before = sessions(&product).await;
+        let link = ada.link().await;
+        // A wrong code leaves the link as it is.
+        for _ in 0..3 {
+            let wrong = verify_link(&product, json!({"token": link, "totp": ada.wrong_code()})).await;
+            wrong.expect_problem(401, "TOTP_INVALID");
+        }
+        verify_link(&product, json!({"token": link, "totp": ada.next_code()})).await.expect(200);
+        verify_link(&product, json!({"token": link, "totp": ada.next_code()})).await.expect_problem(401, "TOKEN_INVALID");
+
+        // Without a code it is used up for one that waits.
+        let link = ada.link().await;
+        let problem = verify_link(&product, json!({"token": link})).await.expect_problem(401, "TOTP_REQUIRED");
+        verify_link(&product, json!({"token": link})).await.expect_problem(401, "TOKEN_INVALID");
+        assert_eq!(sessions(&product).await, before + 1);
+        verify(&product, &text(&problem["pending_token"]), &ada.next_code()).await.expect(200);
+        let opened = events(&product, "session.opened").await;
+        let last = &opened.last().unwrap().detail;
+        assert_eq!((&last["by"], &last["second_factor"]), (&json!("magic_link"), &json!(true)));
+
+        let link = json!({"token": ada.link().await});
+        let answers = join_all((0..16).map(|_| verify_link(&product, link.clone()))).await;
+        let waiting = answers.iter().filter(|answer| answer.body["code"] == "TOTP_REQUIRED").count();
+        let refused = answers.iter().filter(|answer| answer.body["code"] == "TOKEN_INVALID").count();
+        assert_eq!((waiting, refused), (1, 15), "{answers:?}");
+    }
+}
+
+on_both! {
+    async fn what_waits_for_a_code_opens_nothing_else_and_not_for_long(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        let pending = ada.pending().await;
+        product.get_as(&pending, &format!("{AUTH}/me")).await.expect_problem(401, "UNAUTHENTICATED");
+        let refresh = json!({"refresh_token": pending});
+        product.post(&format!("{AUTH}/refresh"), &refresh).await.expect_problem(401, "TOKEN_INVALID");
+        verify_link(&product, json!({"token": pending})).await.expect_problem(401, "TOKEN_INVALID");
+        let mut browser = Browser::new(&product);
+        browser.set_cookie("tenantry_session", Some(&pending));
+        browser.go("/dashboard").await;
+        assert_eq!(browser.path, "/signin");
+
+        let code = ada.next_code();
+        let mut changed = pending.clone().into_bytes();
+        changed[60] ^= 1;
+        let session = browser.cookie("tenantry_session").unwrap().chars().rev().collect::<String>();
+        for forged in [String::from_utf8(changed).unwrap(), String::new(), pending[..80].to_owned(), session] {
+            verify(&product, &forged, &code).await.expect_problem(401, "TOKEN_INVALID");
+        }
+        product.advance(600).await;
+        verify(&product, &pending, &ada.next_code()).await.expect_problem(401, "TOKEN_EXPIRED");
+    }
+}
+
+on_both! {
+    async fn what_waits_for_a_code_ends_with_what_led_to_it(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        // A new password.
+        let pending = ada.pending().await;
+        product.post(&format!("{AUTH}/password/forgot"), &json!({"email": EMAIL})).await.expect(202);
+        let reset = json!({"token": product.secret(EMAIL, "/reset-password").await, "password": "another-horse-battery"});
+        let answer = product.post(&format!("{AUTH}/password/reset"), &reset).await.expect(200);
+        assert_eq!(names(&answer), ["message"], "a reset logs nobody in");
+        assert_eq!(sessions(&product).await, 0);
+        verify(&product, &pending, &ada.next_code()).await.expect_problem(401, "TOKEN_INVALID");
+
+        // It is on still, for the new password too.
+        let body = json!({"email": EMAIL, "password": "another-horse-battery"});
+        let problem = product.post(&format!("{AUTH}/login"), &body).await.expect_problem(401, "TOTP_REQUIRED");
+        let pending = text(&problem["pending_token"]);
+        product.database.execute("update users set disabled_at = created_at").await;
+        verify(&product, &pending, &ada.next_code()).await.expect_problem(401, "TOKEN_INVALID");
+        product.database.execute("update users set disabled_at = null").await;
+
+        // Somebody proves the address that a stranger had registered, with a password and an app of theirs.
+        let problem = verify_link(&product, json!({"token": ada.link().await})).await.expect_problem(401, "TOTP_REQUIRED");
+        product.database.execute("update users set email_verified_at = null").await;
+        let (now, tx) = (product.app.clock.now(), product.app.db.begin().await.unwrap());
+        assert!(claim::claim(&tx, &now, ada.id).await.unwrap());
+        tx.commit().await.unwrap();
+        verify(&product, &pending, &ada.next_code()).await.expect_problem(401, "TOKEN_INVALID");
+        let by_link = text(&problem["pending_token"]);
+        verify(&product, &by_link, &ada.next_code()).await.expect_problem(401, "TOKEN_INVALID");
+        assert_eq!(sessions(&product).await, 0);
+    }
+}
+
+on_both! {
+    async fn an_open_session_is_not_asked_again(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        let tokens = log_in(&product, json!({"totp": ada.next_code()})).await.expect(200);
+        let refreshed =
+            product.post(&format!("{AUTH}/refresh"), &json!({"refresh_token": tokens["refresh_token"]})).await.expect(200);
+        let access = text(&refreshed["access_token"]);
+        let me = product.get_as(&access, &format!("{AUTH}/me")).await.expect(200);
+        let tenant = json!({"tenant_id": me["tenant"]["id"]});
+        product.post_as(&access, &format!("{AUTH}/switch-tenant"), &tenant).await.expect(200);
+    }
+}
+
+on_both! {
+    async fn a_sign_up_that_is_taken_up_again_does_not_get_around_it(database: Database) {
+        let product = Product::start(database).await;
+        let started = product.sign_up("Acme", "free").await;
+        let again = crate::support::signup_body("Acme", "free");
+        product.post("/public/signup/start", &again).await.expect(200);
+        let tokens = log_in(&product, json!({})).await.expect(200);
+        let access = text(&tokens["access_token"]);
+        let made = product.post_as(&access, &format!("{AUTH}/totp/setup"), &json!({})).await.expect(201);
+        let app = Totp::from_url(text(&made["otpauth_url"])).unwrap();
+        let code = app.generate(u64::try_from(product.app.clock.now().at.timestamp()).unwrap()).to_string();
+        product.post_as(&access, &format!("{AUTH}/totp/confirm"), &json!({"totp": code})).await.expect(200);
+
+        product.post("/public/signup/start", &again).await.expect_problem(409, "EMAIL_TAKEN");
+        let before = sessions(&product).await;
+        let mut browser = Browser::new(&product);
+        browser.go("/onboarding?plan=free").await;
+        let form = browser.form("/onboarding").fill("email", EMAIL).fill("password", PASSWORD);
+        browser.send(&form.fill("tenant_name", "Acme").fill("name", "Ada")).await;
+        assert_eq!((browser.status.as_u16(), browser.cookie("tenantry_session")), (409, None));
+        assert_eq!(sessions(&product).await, before);
+        // Whoever began it goes on.
+        product.get_as(&text(&started["token"]), "/public/signup").await.expect(200);
+    }
+}
+
+on_both! {
+    async fn nothing_of_it_can_be_read_from_the_database(database: Database) {
+        let product = Product::start(database).await;
+        let ada = Ada::with_factor(&product).await;
+        #[derive(FromQueryResult)]
+        struct Kept {
+            secret: Vec<u8>,
+        }
+        let kept: Kept = product.database.one("select secret from totp_factors").await;
+        let secret = ada.app.secret().as_bytes().to_vec();
+        assert!(kept.secret.len() > secret.len() && !kept.secret.windows(20).any(|part| part == secret));
+        #[derive(FromQueryResult)]
+        struct Hash {
+            code_hash: Vec<u8>,
+        }
+        let hashes: Vec<Hash> = product.database.all("select code_hash from recovery_codes").await;
+        let letters = ada.recovery_codes[0].replace('-', "");
+        let plain = tenantry::seal::hash_token(&letters);
+        assert_eq!(hashes.len(), 10);
+        assert!(hashes.iter().all(|hash| hash.code_hash.len() == 32 && hash.code_hash != plain));
+    }
+}
+
+on_both! {
+    async fn in_a_browser_by_forms_alone(database: Database) {
+        const HOME: &str = "/settings/second-factor";
+        let product = Product::start(database).await;
+        product.settle("Acme", "free").await;
+        let mut browser = Browser::new(&product);
+        browser.go(HOME).await;
+        assert_eq!(browser.path, "/signin");
+        browser.send(&browser.form("/signin").fill("email", EMAIL).fill("password", PASSWORD)).await;
+        assert_eq!(browser.path, "/dashboard");
+
+        browser.go(HOME).await;
+        browser.send(&browser.form(&format!("{HOME}/set-up"))).await;
+        assert_eq!(browser.path, format!("{HOME}/set-up"));
+        assert!(browser.html.contains("<svg xmlns") && !browser.html.contains("<?xml"), "{}", browser.html);
+        let secret = browser.html.split("<code class=\"secret\">").nth(1).unwrap().split('<').next().unwrap().replace(' ', "");
+        let app = Totp::from_url(format!("otpauth://totp/x?secret={secret}")).unwrap();
+        let code = || {
+            let at = product.app.clock.advance(chrono::TimeDelta::seconds(30)).at.timestamp();
+            app.generate(u64::try_from(at).unwrap()).to_string()
+        };
+        let confirm = format!("{HOME}/confirm");
+        browser.send(&browser.form(&confirm).fill("totp", "no code")).await;
+        assert_eq!(browser.status, 401);
+        assert!(browser.html.contains("That code did not work"), "{}", browser.html);
+        let form = browser.form(&confirm).fill("totp", &code());
+        browser.send(&form).await;
+        let codes = |browser: &Browser| -> Vec<String> {
+            let rows = browser.html.split("<li><code>").skip(1);
+            rows.map(|row| row.split('<').next().unwrap().to_owned()).collect()
+        };
+        let shown = codes(&browser);
+        assert_eq!(shown.len(), 10);
+        // A double click loses none of them.
+        browser.send(&form).await;
+        assert_eq!(codes(&browser), shown);
+        browser.go(HOME).await;
+        assert!(browser.html.contains("10 are left."), "{}", browser.html);
+
+        let mut other = Browser::new(&product);
+        other.go("/signin/code").await;
+        assert_eq!(other.path, "/signin");
+        let sign_in = async |browser: &mut Browser<'_>| {
+            browser.go("/signin").await;
+            browser.send(&browser.form("/signin").fill("email", EMAIL).fill("password", PASSWORD)).await;
+            assert_eq!((browser.path.as_str(), browser.cookie("tenantry_session")), ("/signin/code", None));
+        };
+        sign_in(&mut other).await;
+        other.go("/dashboard").await;
+        assert_eq!(other.path, "/signin");
+        other.go("/signin/code").await;
+        other.send(&other.form("/signin/code").fill("totp", "000")).await;
+        assert_eq!((other.status.as_u16(), other.cookie("tenantry_session")), (401, None));
+        other.send(&other.form("/signin/code").fill("totp", &code())).await;
+        assert_eq!((other.path.as_str(), other.cookie("tenantry_pending")), ("/dashboard", None));
+
+        let mut other = Browser::new(&product);
+        sign_in(&mut other).await;
+        other.go("/signin/code?recovery=1").await;
+        other.send(&other.form("/signin/code").fill("totp", "wrong")).await;
+        assert!(other.html.contains("<h1>Use a recovery code</h1>"), "{}", other.html);
+        other.send(&other.form("/signin/code").fill("totp", &shown[0])).await;
+        assert_eq!(other.path, "/dashboard");
+
+        // By a mailed link, too.
+        let mut other = Browser::new(&product);
+        product.post(&format!("{AUTH}/magic-link"), &json!({"email": EMAIL})).await.expect(202);
+        other.go(&format!("/magic-link?token={}", product.secret(EMAIL, "/magic-link").await)).await;
+        other.send(&other.form("/magic-link")).await;
+        assert_eq!((other.path.as_str(), other.cookie("tenantry_session")), ("/signin/code", None));
+        let late = other.form("/signin/code").fill("totp", &shown[1]);
+        product.advance(600).await;
+        other.send(&late).await;
+        assert_eq!(other.status, 410);
+        assert!(other.html.contains("That took too long"), "{}", other.html);
+
+        let renew = format!("{HOME}/recovery-codes");
+        browser.go(&renew).await;
+        browser.send(&browser.form(&renew).fill("totp", &code())).await;
+        assert!(codes(&browser).len() == 10 && codes(&browser) != shown);
+        let fresh = codes(&browser);
+        let off = format!("{HOME}/switch-off");
+        browser.go(&off).await;
+        browser.send(&browser.form(&off).fill("totp", &shown[2])).await;
+        assert_eq!(browser.status, 401);
+        browser.send(&browser.form(&off).fill("totp", &fresh[0])).await;
+        assert_eq!(browser.path, HOME);
+        browser.go(&off).await;
+        assert_eq!(browser.path, HOME);
+        assert!(browser.html.contains("Set it up"), "{}", browser.html);
+    }
+}
