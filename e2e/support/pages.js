@@ -1,3 +1,4 @@
+import { openSettings, scan, signInAgain, withFactor } from "./factor.js";
 import { ADMIN_TOKEN } from "./server.js";
 import { ADA, WEBHOOK, doBasics, doBranding, fillBasics, heading, proceed, setUp } from "./wizard.js";
 
@@ -97,6 +98,69 @@ export const PAGES = [
       await page.getByLabel("Email").fill(ADA.email);
       await page.getByRole("button", { name: "Mail me a link" }).click();
       await heading(page, "Check your mail");
+    },
+  },
+  {
+    name: "sign-in-mail-code-refused",
+    title: "Error: Check your mail · Tenantry",
+    status: [401, "/signin/mail-code"],
+    async go(page) {
+      await page.goto("/signin");
+      await page.getByLabel("Email").fill(ADA.email);
+      await page.getByRole("button", { name: "Mail me a link" }).click();
+      await page.getByLabel("code from the mail").fill("BCDF-GHJK");
+      await page.getByRole("button", { name: "Sign in with the code" }).click();
+      await page.locator("#errors").waitFor();
+    },
+  },
+  {
+    name: "sign-in-code",
+    title: "Type your code · Tenantry",
+    async go(page, server) {
+      await withFactor(page, server);
+      await signInAgain(page);
+    },
+  },
+  {
+    name: "sign-in-code-refused",
+    title: "Error: Use a recovery code · Tenantry",
+    status: [401, "/signin/code"],
+    async go(page, server) {
+      await withFactor(page, server);
+      await signInAgain(page);
+      await page.getByRole("link", { name: "Use a recovery code" }).click();
+      await page.getByLabel("Recovery code").fill("BCDF-GHJK-LMNP");
+      await page.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+      await page.locator("#errors").waitFor();
+    },
+  },
+  { name: "second-factor-off", title: "Second factor · Tenantry", go: (page, server) => openSettings(page, server) },
+  {
+    name: "second-factor-set-up",
+    title: "Set up the second factor · Tenantry",
+    async go(page, server) {
+      await openSettings(page, server);
+      await scan(page, server);
+    },
+  },
+  { name: "second-factor-codes", title: "Keep your recovery codes · Tenantry", go: (page, server) => withFactor(page, server) },
+  {
+    name: "second-factor-on",
+    title: "Second factor · Tenantry",
+    alike: "second-factor-off",
+    async go(page, server) {
+      await withFactor(page, server);
+      await page.getByRole("link", { name: "I have kept them" }).click();
+      await heading(page, "Second factor");
+    },
+  },
+  {
+    name: "second-factor-switch-off",
+    title: "Switch the second factor off · Tenantry",
+    async go(page, server) {
+      await withFactor(page, server);
+      await page.goto("/settings/second-factor/switch-off");
+      await heading(page, "Switch the second factor off");
     },
   },
   { name: "basics", title: "Basics, step 1 of 3 · Tenantry", path: "/onboarding" },
