@@ -15,9 +15,10 @@ use crate::{
         self, Client,
         email::Email,
         oauth::Person,
-        sessions::{self, NewSession, Opened},
+        second_factor::{self, Entry, Pending},
         users,
     },
+    mail::Post,
     team,
 };
 
@@ -37,14 +38,15 @@ pub(super) enum Newcomer {
     },
 }
 
-/// Makes somebody a member by an invite, and logs them in.
+/// Makes somebody a member by an invite, and logs them in, where a second factor is on with its code.
 pub(super) async fn join(
     tx: &Tx,
     now: &Now,
     token: &SecretString,
+    post: &Post,
     newcomer: Newcomer,
-    (client, request, by): (Client, &RequestId, &str),
-) -> Result<Opened, Error> {
+    (client, request, by, then): (Client, &RequestId, &str, Option<String>),
+) -> Result<Entry, Error> {
     let (user_id, email) = match newcomer {
         Newcomer::Known(user_id) => {
             let user = users::by_id(tx, user_id).await.map_err(Error::from)?;
@@ -82,20 +84,16 @@ pub(super) async fn join(
         }
     };
     let invite = team::accept(tx, now, token, (user_id, &email)).await?;
-    let (user_agent, ip) = client.kept();
-    let new = NewSession { user_id, tenant_id: invite.tenant_id, user_agent, ip };
-    let opened = sessions::begin(tx, now, &new).await?;
     let mut batch = Batch::default();
-    let event = |action, detail| audit::Event {
+    let event = audit::Event {
         actor: Actor::User(user_id),
         tenant_id: Some(invite.tenant_id),
-        action,
+        action: "invite.accepted",
         request_id: Some(request.0.clone()),
-        detail,
+        detail: json!({"invite_id": invite.id, "user_id": user_id, "role": invite.role}),
     };
-    let joined = json!({"invite_id": invite.id, "user_id": user_id, "role": invite.role});
-    audit::append(&mut batch, now, event("invite.accepted", joined));
-    audit::append(&mut batch, now, event("session.opened", json!({"session_id": opened.session_id, "by": by})));
+    audit::append(&mut batch, now, event);
     batch.send(tx).await.map_err(|refused| Error::Database(refused.source))?;
-    Ok(opened)
+    let pending = Pending::new(now, user_id, Some(invite.tenant_id), by).leading_to(then);
+    Ok(second_factor::enter(tx, now, post, (&pending, None), (client, request)).await?)
 }

@@ -30,14 +30,15 @@ use crate::{
     identity::{
         self, Client,
         api::oauth::{configured, refused, set_out},
-        browser, credentials,
+        browser,
         oauth::{
             self, Person, Recognised,
             flow::{Aim, Flow},
             provider::{Binding, Provider},
         },
+        pages,
+        second_factor::{self, Entry, Pending},
         sessions::{self, Opened, TokenSet},
-        signup_token, users,
     },
     tenants::Door,
 };
@@ -151,7 +152,7 @@ struct ComeBack {
     responses((status = 200, description = "Where JSON was asked for", body = TokenSet),
         (status = 302, description = "To the page asked for, with a session"),
         (status = 400, description = "`OAUTH_STATE_INVALID`: not this browser, not this provider, used before, or too late"),
-        (status = 401, description = "`OAUTH_DENIED` or `OAUTH_FAILED`"),
+        (status = 401, description = "`OAUTH_DENIED` or `OAUTH_FAILED`; `TOTP_REQUIRED` with `pending_token` where JSON was asked for"),
         (status = 403, description = "`ACCOUNT_DISABLED` or `INVITE_EMAIL_MISMATCH`"),
         (status = 409, description = "`EMAIL_TAKEN`, `IDENTITY_TAKEN`, `SLUG_TAKEN` or `SEAT_LIMIT_REACHED`"),
         (status = 410, description = "`INVITE_EXPIRED`, `INVITE_REVOKED` or `INVITE_ACCEPTED`"),
@@ -183,15 +184,16 @@ async fn come_back(
             Ok(go(LINKED, []))
         }
         Aim::Enter { redirect_to, plan, tenant_name, invite_token } => {
+            let then = redirect_to.clone();
             let entered = match invite_token {
-                Some(token) => invited(&app, &person, token.into(), client, &request, &by).await?,
-                None => match known(&app, &person, &client, &request, &by).await? {
-                    Some(opened) => opened,
-                    None => sign_up(&app, &person, (plan, tenant_name), client, &request).await?,
+                Some(token) => invited(&app, &person, token.into(), (client, &request, &by, then)).await?,
+                None => match known(&app, &person, (client.clone(), &request, &by, then)).await? {
+                    Some(entry) => entry,
+                    None => Entry::Open(sign_up(&app, &person, (plan, tenant_name), client, &request).await?),
                 },
             };
             app.wake.wake();
-            arrive(&app, &headers, &entered, redirect_to.as_deref().unwrap_or(HOME)).await
+            arrive(&app, &headers, entered, redirect_to.as_deref().unwrap_or(HOME)).await
         }
     }
 }
@@ -225,18 +227,14 @@ async fn prove(app: &App, provider: &Provider, flow: &Flow, answer: &ComeBack) -
 async fn known(
     app: &App,
     person: &Person,
-    client: &Client,
-    request: &RequestId,
-    by: &str,
-) -> Result<Option<Opened>, Problem> {
+    (client, request, by, then): (Client, &RequestId, &str, Option<String>),
+) -> Result<Option<Entry>, Problem> {
     let (tx, now) = (app.db.begin().await?, app.clock.now());
     let Recognised::User(user_id) = oauth::recognise(&tx, &now, &app.post, person).await? else { return Ok(None) };
-    let tenant_id = users::last_used(&tx, user_id).await?.ok_or_else(Problem::not_found)?;
-    let opened = credentials::enter(&tx, &now, user_id, tenant_id, client.clone().kept()).await?;
-    let detail = json!({"session_id": opened.session_id, "by": by});
-    note(&tx, &now, request, (user_id, tenant_id), "session.opened", detail).await?;
+    let pending = Pending::new(&now, user_id, None, by).leading_to(then);
+    let entry = second_factor::enter(&tx, &now, &app.post, (&pending, None), (client, request)).await?;
     tx.commit().await?;
-    Ok(Some(opened))
+    Ok(Some(entry))
 }
 
 /// Somebody new: a tenant, as by any door.
@@ -298,10 +296,8 @@ async fn invited(
     app: &App,
     person: &Person,
     token: SecretString,
-    client: Client,
-    request: &RequestId,
-    by: &str,
-) -> Result<Opened, Problem> {
+    visitor: (Client, &RequestId, &str, Option<String>),
+) -> Result<Entry, Problem> {
     let (tx, now) = (app.db.begin().await?, app.clock.now());
     let newcomer = match oauth::recognise(&tx, &now, &app.post, person).await? {
         Recognised::User(user_id) => Newcomer::Known(user_id),
@@ -313,9 +309,9 @@ async fn invited(
             person: Some(person.clone()),
         },
     };
-    let opened = join::join(&tx, &now, &token, newcomer, (client, request, by)).await?;
+    let entry = join::join(&tx, &now, &token, &app.post, newcomer, visitor).await?;
     tx.commit().await?;
-    Ok(opened)
+    Ok(entry)
 }
 
 async fn note(
@@ -332,14 +328,17 @@ async fn note(
     Ok(batch.send(tx).await?)
 }
 
-/// The end of the way: a page with a session, or tokens for a program.
-async fn arrive(app: &App, headers: &HeaderMap, opened: &Opened, page: &str) -> Result<Response, Problem> {
+/// The end of the way: a page with a session, or tokens for a program; where the second factor is on, its code comes first.
+async fn arrive(app: &App, headers: &HeaderMap, entry: Entry, page: &str) -> Result<Response, Problem> {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accepted.contains("application/json") && !accepted.contains("text/html") {
-        let standing = sessions::standing(app.db.read(), opened.user_id, opened.tenant_id).await?;
-        return Ok(Json(sessions::tokens(&app.keys, &app.clock.now(), opened, &standing)).into_response());
+    let is_program = accepted.contains("application/json") && !accepted.contains("text/html");
+    match entry {
+        Entry::Open(opened) if is_program => {
+            let standing = sessions::standing(app.db.read(), opened.user_id, opened.tenant_id).await?;
+            Ok(Json(sessions::tokens(&app.keys, &app.clock.now(), &opened, &standing)).into_response())
+        }
+        Entry::Open(opened) => Ok(go(page, pages::cookies(app, &opened))),
+        Entry::Wait(pending_token) if is_program => Err(identity::Error::TotpRequired { pending_token }.into()),
+        Entry::Wait(token) => Ok(go(second_factor::signin::PAGE, [second_factor::signin::cookie(app, &token)])),
     }
-    // A sign-up that was under way in this browser may be somebody else's.
-    let cookies = [browser::cookie(app, opened.session_id), signup_token::COOKIE.clear(&app.config)];
-    Ok(go(page, cookies))
 }

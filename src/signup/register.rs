@@ -345,7 +345,8 @@ async fn join_tenant(
     let now = app.clock.now();
     let tx = app.db.begin().await?;
     let newcomer = Newcomer::New { email, name, password_hash, role_at_signup, person: None };
-    let opened = join::join(&tx, &now, token, newcomer, (client, &request, "register")).await?;
+    let opened = join::join(&tx, &now, token, &app.post, newcomer, (client, &request, "register", None)).await?;
+    let opened = opened.opened().expect("somebody new has no second factor");
     let tenant = tenants::by_id(&tx, opened.tenant_id).await?.ok_or(team::Error::NotFound)?;
     let plan = billing::summary(&tx, opened.tenant_id).await?.ok_or(team::Error::NotFound)?;
     let standing = sessions::standing(&tx, opened.user_id, opened.tenant_id).await?;

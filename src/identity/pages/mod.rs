@@ -7,7 +7,11 @@ mod signin;
 mod ways_in;
 
 use askama::Template;
-use axum::{Router, http::StatusCode, response::Response};
+use axum::{
+    Router,
+    http::{HeaderValue, StatusCode},
+    response::Response,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -94,14 +98,14 @@ fn ask(
 /// Leads on somebody who has come in, or has a code to type first.
 pub(super) fn entered(app: &App, entry: &Entry) -> Response {
     match entry {
-        Entry::Open(opened) => signed_in(app, opened),
-        Entry::Wait(pending_token) => second_factor::signin::wait(app, pending_token),
+        Entry::Open(opened) => go_to("/dashboard", cookies(app, opened)),
+        Entry::Wait(token) => go_to(second_factor::signin::PAGE, [second_factor::signin::cookie(app, token)]),
     }
 }
 
-/// Leads on with the session's cookie. A sign-up that was under way in this browser may be somebody else's.
-pub(super) fn signed_in(app: &App, opened: &Opened) -> Response {
-    go_to("/dashboard", [browser::cookie(app, opened.session_id), signup_token::COOKIE.clear(&app.config)])
+/// What a browser carries that has come in: the session. A sign-up that was under way in this browser may be somebody else's.
+pub fn cookies(app: &App, opened: &Opened) -> [HeaderValue; 2] {
+    [browser::cookie(app, opened.session_id), signup_token::COOKIE.clear(&app.config)]
 }
 
 /// A person gets a page where a program would get a problem.

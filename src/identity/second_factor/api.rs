@@ -203,7 +203,8 @@ async fn verify(
 ) -> Result<Reply, Problem> {
     let once = Once::new(&app, &key, "");
     once.run(async {
-        let (tx, now, opened) = log_in(&app, (&body.pending_token, &body.totp), client, &request).await?;
+        let pending = Pending::open(&app.clock.now(), &app.sealer, &body.pending_token)?;
+        let (tx, now, opened) = log_in(&app, (&pending, &body.totp), client, &request).await?;
         let tokens = tokens(&app, &tx, &now, &opened).await?;
         Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
     })
@@ -213,12 +214,11 @@ async fn verify(
 /// What the JSON edge and the page do alike. The caller commits.
 pub(super) async fn log_in(
     app: &App,
-    (pending_token, totp): (&SecretString, &SecretString),
+    (pending, totp): (&Pending, &SecretString),
     client: Client,
     request: &RequestId,
 ) -> Result<(Tx, Now, Opened), Error> {
-    let pending = Pending::open(&app.clock.now(), &app.sealer, pending_token)?;
     let (tx, now) = begin(app, Some(pending.user_id)).await?;
-    let opened = finish(&tx, &now, &app.post, (&pending, totp), (client, request)).await?;
+    let opened = finish(&tx, &now, &app.post, (pending, totp), (client, request)).await?;
     Ok((tx, now, opened))
 }

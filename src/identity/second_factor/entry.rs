@@ -33,6 +33,8 @@ pub struct Pending {
     pub tenant_id: Option<Uuid>,
     /// `password`, `magic_link`, or `oauth:` and the provider.
     pub by: String,
+    /// Where a browser goes once it is in; without one, to the dashboard.
+    pub then: Option<String>,
     /// Of the hash that the password was right for; another password ends it.
     fingerprint: Option<String>,
     ends_at: DateTime<Utc>,
@@ -41,7 +43,14 @@ pub struct Pending {
 impl Pending {
     /// Somebody who has come by a way other than a password.
     pub fn new(now: &Now, user_id: Uuid, tenant_id: Option<Uuid>, by: impl Into<String>) -> Self {
-        Self { user_id, tenant_id, by: by.into(), fingerprint: None, ends_at: now.at + PENDING_TTL }
+        Self { user_id, tenant_id, by: by.into(), then: None, fingerprint: None, ends_at: now.at + PENDING_TTL }
+    }
+
+    /// Names the page that a browser goes to once it is in.
+    #[must_use]
+    pub fn leading_to(mut self, page: Option<String>) -> Self {
+        self.then = page;
+        self
     }
 
     /// Somebody whose password was right for this hash.
@@ -91,6 +100,16 @@ pub enum Entry {
     Open(Opened),
     /// A log-in that waits for a code: [`Pending`], sealed. The caller commits here too, for what led here is used up.
     Wait(SecretString),
+}
+
+impl Entry {
+    /// The session, where it is open.
+    pub fn opened(self) -> Option<Opened> {
+        match self {
+            Self::Open(opened) => Some(opened),
+            Self::Wait(_) => None,
+        }
+    }
 }
 
 /// Lets somebody in who has shown the first factor. Where the second one is on, only with its code.

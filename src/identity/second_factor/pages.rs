@@ -91,7 +91,7 @@ async fn confirm(
     Form { body: Code { totp }, key }: Form<Code>,
 ) -> Result<Response, Problem> {
     let refused = match api::switch_on(&app, &key, (user.user_id, &totp), &request).await {
-        Ok(reply) => return show_codes(&visit, reply),
+        Ok(reply) => return show_codes(&visit, reply, true),
         Err(refused) if ["TOTP_ALREADY_ON", "TOTP_OFF"].contains(&refused.code) => return Ok(go_to(HOME, [])),
         Err(refused) => signin::wrong(refused)?,
     };
@@ -105,6 +105,8 @@ async fn confirm(
 #[template(path = "identity/second_factor/codes.html")]
 struct CodesPage<'a> {
     codes: &'a [String],
+    /// Whether the second factor has just been switched on; else these take the place of others.
+    is_first: bool,
     visit: &'a Visit,
 }
 
@@ -116,9 +118,9 @@ impl CodesPage<'_> {
     }
 }
 
-fn show_codes(visit: &Visit, reply: Reply) -> Result<Response, Problem> {
+fn show_codes(visit: &Visit, reply: Reply, is_first: bool) -> Result<Response, Problem> {
     let made: api::RecoveryCodes = reply.read()?;
-    visit.show(StatusCode::OK, &CodesPage { codes: &made.recovery_codes, visit })
+    visit.show(StatusCode::OK, &CodesPage { codes: &made.recovery_codes, is_first, visit })
 }
 
 /// A form that asks for a code before it does something.
@@ -175,7 +177,7 @@ async fn new_codes(
     Form { body: Code { totp }, key }: Form<Code>,
 ) -> Result<Response, Problem> {
     match api::make_codes(&app, &key, (user.user_id, &totp), &request).await {
-        Ok(reply) => show_codes(&visit, reply),
+        Ok(reply) => show_codes(&visit, reply, false),
         Err(refused) if refused.code == "TOTP_OFF" => Ok(go_to(HOME, [])),
         Err(refused) => {
             let refused = signin::wrong(refused)?;

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::{
     Extension, Router,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::Response,
     routing::get,
 };
@@ -24,12 +24,15 @@ use crate::{
 const COOKIE: Cookie = Cookie("tenantry_pending");
 
 pub(in crate::identity) fn routes() -> Router<App> {
-    Router::new().route("/signin/code", get(ask).post(submit))
+    Router::new().route(PAGE, get(ask).post(submit))
 }
 
-/// Leads a browser to the page, with what waits there.
-pub(in crate::identity) fn wait(app: &App, pending_token: &SecretString) -> Response {
-    go_to("/signin/code", [COOKIE.set(&app.config, pending_token.expose_secret(), PENDING_TTL)])
+/// Where a browser goes to type its code.
+pub const PAGE: &str = "/signin/code";
+
+/// What it carries there.
+pub fn cookie(app: &App, pending_token: &SecretString) -> HeaderValue {
+    COOKIE.set(&app.config, pending_token.expose_secret(), PENDING_TTL)
 }
 
 #[derive(Template)]
@@ -80,14 +83,14 @@ async fn submit(
     visit: Visit,
     Form { body: Code { totp, recovery }, .. }: Form<Code>,
 ) -> Result<Response, Problem> {
-    let Some(pending) = COOKIE.read(&app.config, &headers) else { return over(&visit) };
-    match api::log_in(&app, (&pending.into(), &totp), client, &request).await {
+    let pending = COOKIE.read(&app.config, &headers).unwrap_or_default();
+    let Ok(pending) = Pending::open(&app.clock.now(), &app.sealer, &pending.into()) else { return over(&visit) };
+    match api::log_in(&app, (&pending, &totp), client, &request).await {
         Ok((tx, _, opened)) => {
             tx.commit().await?;
             app.wake.wake();
-            let mut response = pages::signed_in(&app, &opened);
-            response.headers_mut().append(axum::http::header::SET_COOKIE, COOKIE.clear(&app.config));
-            Ok(response)
+            let cookies = [pages::cookies(&app, &opened).as_slice(), &[COOKIE.clear(&app.config)]].concat();
+            Ok(go_to(pending.then.as_deref().unwrap_or("/dashboard"), cookies))
         }
         Err(Error::TokenExpired | Error::TokenInvalid) => over(&visit),
         Err(refused) => {

@@ -4,6 +4,7 @@
 mod accounts;
 mod hostile;
 mod linking;
+mod second_factor;
 
 use std::collections::BTreeMap;
 
