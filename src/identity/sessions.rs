@@ -81,6 +81,7 @@ pub fn open(batch: &mut Batch, now: &Now, new: &NewSession) -> Opened {
         expires_at: now.at + REFRESH_TTL,
         revoked_at: None,
         revoked_reason: None,
+        authenticated_at: None,
     });
     batch.insert(fresh(now, session_id, &refresh_token));
     Opened { session_id, user_id: new.user_id, tenant_id: new.tenant_id, refresh_token }

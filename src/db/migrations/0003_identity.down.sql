@@ -4,6 +4,7 @@ drop table recovery_codes;
 drop table totp_factors;
 drop table oauth_flows;
 drop table oauth_identities;
+alter table sessions drop column authenticated_at;
 alter table users drop column claimed_at;
 create table one_time_tokens_before (
   id uuid primary key,

@@ -29,6 +29,9 @@ create index one_time_tokens_user_idx on one_time_tokens (user_id);
 -- When somebody proved an address that another may have registered before; sign-up tokens from before open nothing.
 alter table users add column claimed_at timestamptz;
 
+-- When its user showed who they are, where that was before it was opened: in a session that was switched to another tenant.
+alter table sessions add column authenticated_at timestamptz;
+
 -- Who a user is at a provider.
 create table oauth_identities (
   id uuid primary key,
