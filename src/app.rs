@@ -23,7 +23,7 @@ use crate::{
     mail::{self, Post, Transport},
     plans, provisioning,
     seal::Sealer,
-    signup, storefront,
+    signup, storefront, webhooks,
 };
 
 /// What edges (`api`, `pages`, `jobs`, the command line) work with. Verbs never see it.
@@ -139,6 +139,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(signup::oauth::routes())
         .merge(provisioning::api::routes())
         .merge(storefront::routes())
+        .merge(webhooks::api::routes())
         .merge(admin::routes())
         .merge(audit::routes())
         .merge(doctor::routes())

@@ -73,7 +73,7 @@ pub struct Config {
     pub smtp: Smtp,
     /// Sign-in providers by name; only those that are configured.
     pub oauth: BTreeMap<String, OauthProvider>,
-    /// Log-ins.
+    /// Identity.
     pub identity: Identity,
     /// Passwords.
     pub password: Password,
@@ -254,9 +254,11 @@ pub struct OauthProvider {
     pub issuer: Url,
 }
 
-/// Log-ins.
+/// Identity.
 #[derive(Clone, Debug)]
 pub struct Identity {
+    /// How long after sign-up somebody may leave their address unproved, before guarded routes are closed to them.
+    pub verification_grace: Duration,
     /// Whether a password log-in of somebody who has none names the providers that they sign in with.
     pub names_providers: bool,
 }

@@ -71,7 +71,10 @@ impl Config {
             traces: Traces { endpoint: reader.optional("traces.endpoint", &URL) },
             smtp: Smtp::read(reader, &base_domain),
             oauth: oauth(reader),
-            identity: Identity { names_providers: reader.required("identity.names_providers", &FLAG) },
+            identity: Identity {
+                names_providers: reader.required("identity.names_providers", &FLAG),
+                verification_grace: reader.required("identity.verification_grace", &DURATION),
+            },
             password: Password::read(reader),
             worker: Worker::read(reader),
             http,

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     app::App,
@@ -52,6 +52,7 @@ struct Page<'a> {
     host: &'a str,
     front_url: String,
     now: DateTime<Utc>,
+    grace_ends: Option<DateTime<Utc>>,
     sent: Sent,
     visit: &'a Visit,
 }
@@ -100,6 +101,17 @@ impl Page<'_> {
         }
     }
 
+    /// How long the address may stay unproved.
+    fn grace(&self) -> String {
+        let left = self.grace_ends.map_or(TimeDelta::zero(), |ends| ends - self.now);
+        match left.num_days() {
+            _ if left <= TimeDelta::zero() => "Until you use it, some things are closed to you.".to_owned(),
+            0 => "Less than a day is left to use it.".to_owned(),
+            1 => "1 day is left to use it.".to_owned(),
+            days => format!("{days} days are left to use it."),
+        }
+    }
+
     /// `1 of 3`, or the number alone where there is no limit.
     fn users(&self) -> String {
         match self.limits.get("max_users") {
@@ -133,6 +145,7 @@ async fn render(app: &App, visit: &Visit, who: &CurrentUser, sent: Sent) -> Resu
         role: who.role,
         host: &host,
         now: app.clock.now().at,
+        grace_ends: users::grace_ends(db, who.user_id, app.config.identity.verification_grace).await?,
         steps,
         plan,
         sent,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use axum::{
     RequestPartsExt,
-    extract::{FromRequestParts, Path},
+    extract::{FromRequestParts, OptionalFromRequestParts, Path},
     http::{StatusCode, request::Parts},
 };
 use chrono::{DateTime, Utc};
@@ -18,6 +18,7 @@ use super::{
     keys::{self, Audience, TokenError},
     sessions::AccessClaims,
     signup_token::{READS_STATUS_FOR, SignupClaims},
+    users,
 };
 use crate::{
     app::App,
@@ -91,6 +92,41 @@ impl FromRequestParts<App> for CurrentUser {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Bearer(token) = parts.extract().await?;
         Self::of(app, &token).await
+    }
+}
+
+/// Nobody where no token was sent; one that is not valid is refused.
+impl OptionalFromRequestParts<App> for CurrentUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Problem> {
+        match sent(parts).await {
+            Some(Bearer(token)) => Self::of(app, &token).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A member whose address is proved, or who still has time to prove it (`identity.verification_grace`). For what is worth keeping from
+/// somebody who signed up with an address that is not theirs.
+#[derive(Clone, Debug)]
+pub struct Verified(pub CurrentUser);
+
+impl FromRequestParts<App> for Verified {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let user = <CurrentUser as FromRequestParts<App>>::from_request_parts(parts, app).await?;
+        let grace = app.config.identity.verification_grace;
+        let ended = users::grace_ends(app.db.read(), user.user_id, grace).await?;
+        match ended.filter(|ended| *ended <= app.clock.now().at) {
+            None => Ok(Self(user)),
+            Some(ended) => {
+                let detail = "Prove your email address first: the link is in your mailbox, and another can be sent.";
+                let refused = Problem::new(StatusCode::FORBIDDEN, "EMAIL_VERIFICATION_REQUIRED", detail);
+                Err(refused.with("grace_ended_at", serde_json::json!(ended)))
+            }
+        }
     }
 }
 

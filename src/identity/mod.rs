@@ -37,7 +37,9 @@ use std::time::Duration;
 pub use admin_session::SignedInAdmin;
 use axum::http::StatusCode;
 pub use browser::SignedIn;
-pub use extract::{CurrentUser, Known, PlatformAdmin, SignupReader, SignupToken, TenantOperator, TenantReader};
+pub use extract::{
+    CurrentUser, Known, PlatformAdmin, SignupReader, SignupToken, TenantOperator, TenantReader, Verified,
+};
 use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 

@@ -1,5 +1,7 @@
 //! Users: reading and changing what is known of a person, and the letters that prove an address or log in.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use secrecy::{ExposeSecret, SecretString};
@@ -152,6 +154,18 @@ pub(super) async fn prove(tx: &Tx, now: &Now, user_id: Uuid, email: &str) -> Res
 pub async fn arrive(tx: &Tx, now: &Now, link: &Consumed) -> Result<Pending, Error> {
     let user = prove(tx, now, link.user_id, &link.email).await?;
     Ok(Pending::new(now, user.id, link.tenant_id, "magic_link"))
+}
+
+/// When a user has to have proved their address; `None` once they have.
+pub async fn grace_ends(
+    db: &impl ConnectionTrait,
+    user_id: Uuid,
+    grace: Duration,
+) -> Result<Option<DateTime<Utc>>, DbErr> {
+    let query = "select created_at from users where id = $1 and email_verified_at is null";
+    let row = db.query_one_raw(sql(db, query, [user_id.into()])).await?;
+    let created_at: Option<DateTime<Utc>> = row.map(|row| row.try_get("", "created_at")).transpose()?;
+    Ok(created_at.map(|at| at + TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX)))
 }
 
 /// The tenant that a user used last, or joined first.

@@ -3,11 +3,12 @@
 //!
 //! An endpoint gets `tenant.provisioned`, and every event that an enabled automation of its tenant names.
 
+pub mod api;
 pub mod deliver;
 pub mod sign;
 pub(crate) mod store;
 
 pub use store::{
-    DeliveryStatus, EndpointChange, Source, deploy_automations, open_secret, remove_automations, set_signup_endpoint,
-    signup_url, subscribed,
+    Automation, DeliveryStatus, EndpointChange, Source, automations, deploy_automations, open_secret,
+    remove_automations, set_signup_endpoint, signup_url, subscribed,
 };

@@ -1,15 +1,21 @@
 //! Endpoints, automations and deliveries in the database, and the verbs on them.
 
+use chrono::{DateTime, Utc};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait, DbErr, DeriveActiveEnum, EntityTrait, EnumIter, IntoActiveModel, QueryTrait, Value};
+use sea_orm::{
+    ConnectionTrait, DbErr, DeriveActiveEnum, EntityTrait, EnumIter, FromQueryResult, IntoActiveModel, QueryTrait,
+    Value,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::sign;
 use crate::{
     clock::Now,
     db::{Tx, sql},
+    http::Page,
     seal::{SealError, Sealer},
 };
 
@@ -193,6 +199,30 @@ pub async fn deploy_automations<'a>(
     insert.returning_col(automation::Column::Id);
     let created = tx.query_all(&insert).await?;
     created.iter().map(|row| row.try_get("", "id")).collect()
+}
+
+/// An automation as the API shows it.
+#[derive(Clone, Debug, Serialize, ToSchema, FromQueryResult)]
+pub struct Automation {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, unique within the tenant.
+    pub name: String,
+    /// The event that it sends to the tenant's endpoints.
+    pub event_type: String,
+    /// Whether it does.
+    pub enabled: bool,
+    /// When it was deployed.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A tenant's automations, newest first, one more than the page holds.
+pub async fn automations(db: &impl ConnectionTrait, tenant_id: Uuid, page: Page) -> Result<Vec<Automation>, DbErr> {
+    let text = "select id, name, event_type, enabled, created_at from automations \
+                where tenant_id = $1 and id < $2 order by id desc limit $3";
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX).saturating_add(1);
+    let values = [tenant_id.into(), page.before.into(), limit.into()];
+    Automation::find_by_statement(sql(db, text, values)).all(db).await
 }
 
 /// Removes automations again.

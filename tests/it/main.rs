@@ -14,6 +14,7 @@ mod console;
 mod doctor;
 mod doors;
 mod edge;
+mod grace;
 mod hostile_jwts;
 mod house;
 mod idempotency;
