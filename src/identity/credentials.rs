@@ -104,13 +104,13 @@ pub async fn hold(tx: &Tx, now: &Now, proved: &Proved, tenant_id: Option<Uuid>) 
 pub async fn enter(
     tx: &Tx,
     now: &Now,
-    user_id: Uuid,
-    tenant_id: Uuid,
+    post: &Post,
+    (user_id, tenant_id): (Uuid, Uuid),
     (user_agent, ip): (Option<String>, Option<String>),
 ) -> Result<Opened, Error> {
     let query = "select 1 as one from memberships where user_id = $1 and tenant_id = $2";
     tx.query_one_raw(sql(tx, query, [user_id.into(), tenant_id.into()])).await?.ok_or(Error::NotFound)?;
-    sessions::begin(tx, now, &NewSession { user_id, tenant_id, user_agent, ip }).await
+    Ok(sessions::begin(tx, now, post, &NewSession { user_id, tenant_id, user_agent, ip }).await?)
 }
 
 /// Sends a link to set a new password, where the address is a member's and none was sent within `wait`. Whether it was is not told.
@@ -166,7 +166,7 @@ pub async fn reset(
     };
     audit::append(&mut batch, &now, event);
     if let Ok(email) = Email::parse(&user.email) {
-        app.post.queue(&mut batch, &now, None, &letters::password_changed(&app.post.public_url, &email));
+        app.post.queue(&mut batch, &now, None, &letters::security::password_changed(&app.post.public_url, &email));
     }
     batch.send(&tx).await.map_err(|refused| Problem::database(&refused.source))?;
     Ok((tx, now))

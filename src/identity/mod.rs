@@ -15,6 +15,7 @@ pub mod claim;
 mod codes;
 mod common_passwords;
 pub mod credentials;
+mod device;
 mod discovery;
 pub mod email;
 mod extract;

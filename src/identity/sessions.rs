@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Error,
+    Error, device,
     keys::{Audience, Keys},
     one_time::digest,
     store::{refresh_token, session},
@@ -20,6 +20,7 @@ use crate::{
     clock::Now,
     db::{Batch, Tx, sql},
     http::Page,
+    mail::Post,
     tenants::Role,
 };
 
@@ -41,6 +42,13 @@ pub struct NewSession {
     pub user_agent: Option<String>,
     /// From where.
     pub ip: Option<String>,
+}
+
+impl NewSession {
+    /// The user agent, as far as it is kept.
+    pub(super) fn kept_agent(&self) -> Option<String> {
+        self.user_agent.as_deref().map(|agent| agent.chars().take(USER_AGENT_LENGTH).collect())
+    }
 }
 
 /// A session that is open once the transaction commits.
@@ -67,14 +75,14 @@ pub struct Ended {
     pub tenant_id: Uuid,
 }
 
-/// Opens a session.
+/// Opens a session of somebody who has just signed up; [`begin`] is for those who log in.
 pub fn open(batch: &mut Batch, now: &Now, new: &NewSession) -> Opened {
     let (session_id, refresh_token) = (now.id(), now.secret());
     batch.insert(session::Model {
         id: session_id,
         user_id: new.user_id,
         tenant_id: new.tenant_id,
-        user_agent: new.user_agent.as_deref().map(|agent| agent.chars().take(USER_AGENT_LENGTH).collect()),
+        user_agent: new.kept_agent(),
         ip: new.ip.clone(),
         created_at: now.at,
         last_used_at: now.at,
@@ -87,11 +95,12 @@ pub fn open(batch: &mut Batch, now: &Now, new: &NewSession) -> Opened {
     Opened { session_id, user_id: new.user_id, tenant_id: new.tenant_id, refresh_token }
 }
 
-/// As [`open`], where nothing else is written with it.
-pub async fn begin(tx: &Tx, now: &Now, new: &NewSession) -> Result<Opened, Error> {
+/// Opens a session of somebody who logs in, by any way, and tells them by mail where they did with a device that is new to the account.
+pub async fn begin(tx: &Tx, now: &Now, post: &Post, new: &NewSession) -> Result<Opened, DbErr> {
     let mut batch = Batch::default();
+    device::tell_of_new(tx, now, post, &mut batch, new).await?;
     let opened = open(&mut batch, now, new);
-    batch.send(tx).await?;
+    batch.send(tx).await.map_err(|refused| refused.source)?;
     Ok(opened)
 }
 
@@ -163,6 +172,36 @@ async fn revoke(tx: &Tx, now: &Now, id: Uuid, reason: &'static str) -> Result<Op
 pub async fn revoke_all(tx: &Tx, now: &Now, user_id: Uuid, reason: &'static str) -> Result<(), DbErr> {
     let update = "update sessions set revoked_at = $1, revoked_reason = $2 where user_id = $3 and revoked_at is null";
     tx.execute_raw(sql(tx, update, [now.at.into(), reason.into(), user_id.into()])).await.map(drop)
+}
+
+/// Ends all of a user's open sessions but the one to keep; answers those that it ended.
+pub async fn end_others(
+    tx: &Tx,
+    now: &Now,
+    user_id: Uuid,
+    keep: Option<Uuid>,
+    reason: &'static str,
+) -> Result<Vec<Ended>, DbErr> {
+    let update = "update sessions set revoked_at = $1, revoked_reason = $2 where user_id = $3 and id <> $4 \
+         and revoked_at is null returning id, user_id, tenant_id";
+    let values = [now.at.into(), reason.into(), user_id.into(), keep.unwrap_or_default().into()];
+    Ended::find_by_statement(sql(tx, update, values)).all(tx).await
+}
+
+/// How long after somebody showed who they are they need not do so again for what else would take a password.
+pub const FRESH_FOR: TimeDelta = TimeDelta::minutes(10);
+
+/// Whether a session's user has just shown who they are. Renewing its tokens or switching tenants shows nothing.
+pub async fn is_fresh(db: &impl ConnectionTrait, now: &Now, id: Uuid) -> Result<bool, DbErr> {
+    let query = "select 1 as one from sessions where id = $1 and coalesce(authenticated_at, created_at) > $2";
+    Ok(db.query_one_raw(sql(db, query, [id.into(), (now.at - FRESH_FOR).into()])).await?.is_some())
+}
+
+/// Makes a session that was opened from another as old as that one.
+pub(super) async fn continue_from(tx: &Tx, before: Uuid, id: Uuid) -> Result<(), DbErr> {
+    let update = "update sessions set authenticated_at = \
+         (select coalesce(b.authenticated_at, b.created_at) from sessions b where b.id = $1) where id = $2";
+    tx.execute_raw(sql(tx, update, [before.into(), id.into()])).await.map(drop)
 }
 
 /// Ends one of a user's own sessions; `None` where it had ended before.

@@ -2,6 +2,8 @@
 //!
 //! Links are made from the public URL alone, never from a request's `Host`. Names are strangers' text: see [`line`].
 
+pub mod security;
+
 use askama::Template;
 use url::Url;
 
@@ -60,6 +62,13 @@ fn link(public_url: &Url, path: &str, token: &str) -> String {
     let mut url = public_url.clone();
     url.set_path(path);
     url.query_pairs_mut().clear().append_pair("token", token);
+    url.into()
+}
+
+/// A page below the public URL.
+fn page(public_url: &Url, path: &str) -> String {
+    let mut url = public_url.clone();
+    url.set_path(path);
     url.into()
 }
 
@@ -145,22 +154,6 @@ pub fn reset_password(public_url: &Url, to: &Email, token: &str) -> Mail {
     letter.to(to)
 }
 
-/// After a password was changed: tells its owner, who may not have been the one.
-pub fn password_changed(public_url: &Url, to: &Email) -> Mail {
-    let mut url = public_url.clone();
-    url.set_path("/forgot-password");
-    let letter = Letter {
-        subject: "Your password was changed".into(),
-        why: "The password for this address was changed a moment ago, and everybody who was signed in with it was signed out.",
-        name: None,
-        action: "It was not me",
-        link: url.into(),
-        code: None,
-        otherwise: "If it was you, all is well, and there is nothing to do.",
-    };
-    letter.to(to)
-}
-
 /// After a provider was linked: tells its owner.
 pub fn way_in_added(public_url: &Url, to: &Email, provider: &str) -> Mail {
     let subject = format!("{provider} was added to your account");
@@ -176,14 +169,12 @@ pub fn way_in_removed(public_url: &Url, to: &Email, provider: &str) -> Mail {
 }
 
 fn about_ways_in(public_url: &Url, to: &Email, subject: String, why: &str) -> Mail {
-    let mut url = public_url.clone();
-    url.set_path("/settings/sign-in");
     let letter = Letter {
         subject,
         why,
         name: None,
         action: "Look at your sign-in methods",
-        link: url.into(),
+        link: page(public_url, "/settings/sign-in"),
         otherwise: "If it was you, there is nothing to do. If it was not, remove what you do not know, and set a new password.",
         code: None,
     };

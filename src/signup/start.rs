@@ -152,9 +152,9 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, fr
         let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), owner, next, None));
         return Ok(once.commit(tx, &now, reply).await?);
     };
-    let mut batch = Batch::default();
     let new = sessions::NewSession { user_id: user.id, tenant_id, user_agent, ip };
-    let session_id = sessions::open(&mut batch, &now, &new).session_id;
+    let session_id = sessions::begin(&tx, &now, &app.post, &new).await?.session_id;
+    let mut batch = Batch::default();
     audit::append(
         &mut batch,
         &now,

@@ -33,6 +33,7 @@ mod races;
 mod refusals;
 mod register;
 mod second_factor;
+mod security_mails;
 mod signup;
 mod site;
 mod storefront;

@@ -141,7 +141,7 @@ async fn switch_tenant(
     once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;
-        let opened = credentials::enter(&tx, &now, user.user_id, body.tenant_id, client.kept()).await?;
+        let opened = credentials::enter(&tx, &now, &app.post, (user.user_id, body.tenant_id), client.kept()).await?;
         let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
         let detail = json!({"session_id": opened.session_id, "by": "switch_tenant"});
         note(&tx, &now, &request, who, "session.opened", detail).await?;

@@ -126,7 +126,7 @@ pub async fn enter(
 ) -> Result<Entry, Error> {
     match code {
         _ if !is_on(tx, pending.user_id).await? => {
-            open(tx, now, pending, false, (client, request)).await.map(Entry::Open)
+            open(tx, now, post, (pending, false), (client, request)).await.map(Entry::Open)
         }
         None => Ok(Entry::Wait(pending.seal(now, &post.sealer))),
         Some(code) => finish(tx, now, post, (pending, code), (client, request)).await.map(Entry::Open),
@@ -150,21 +150,21 @@ pub async fn finish(
         Err(Error::TotpOff) => return Err(Error::TokenInvalid),
         passed => passed?,
     };
-    open(tx, now, pending, true, (client, request)).await
+    open(tx, now, post, (pending, true), (client, request)).await
 }
 
 async fn open(
     tx: &Tx,
     now: &Now,
-    pending: &Pending,
-    second_factor: bool,
+    post: &Post,
+    (pending, second_factor): (&Pending, bool),
     (client, request): (Client, &RequestId),
 ) -> Result<Opened, Error> {
     let tenant_id = match pending.tenant_id {
         Some(named) => named,
         None => users::last_used(tx, pending.user_id).await?.ok_or(Error::NotFound)?,
     };
-    let opened = credentials::enter(tx, now, pending.user_id, tenant_id, client.kept()).await?;
+    let opened = credentials::enter(tx, now, post, (pending.user_id, tenant_id), client.kept()).await?;
     let mut batch = Batch::default();
     let event = audit::Event {
         actor: Actor::User(opened.user_id),
