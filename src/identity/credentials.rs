@@ -9,14 +9,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Error,
+    CurrentUser, Error,
     email::Email,
     oauth,
     one_time::{self, NewToken, Purpose},
-    passwords,
+    passwords, reauth,
     second_factor::Pending,
     sessions::{self, NewSession, Opened},
-    users,
+    users::{self, UserView},
 };
 use crate::{
     app::App,
@@ -24,7 +24,10 @@ use crate::{
     clock::Now,
     db::{Batch, Tx, sql},
     http::{Problem, RequestId},
-    mail::{Post, letters},
+    mail::{
+        Post,
+        letters::{self, security},
+    },
 };
 
 /// Somebody whose password was right.
@@ -113,6 +116,22 @@ pub async fn enter(
     Ok(sessions::begin(tx, now, post, &NewSession { user_id, tenant_id, user_agent, ip }).await?)
 }
 
+/// Opens a session in another of one's tenants, from the one that is open. It shows nothing new of who the user is.
+///
+/// # Errors
+/// As [`enter`].
+pub async fn switch(
+    tx: &Tx,
+    now: &Now,
+    post: &Post,
+    (user, tenant_id): (&CurrentUser, Uuid),
+    client: (Option<String>, Option<String>),
+) -> Result<Opened, Error> {
+    let opened = enter(tx, now, post, (user.user_id, tenant_id), client).await?;
+    sessions::continue_from(tx, user.session_id, opened.session_id).await?;
+    Ok(opened)
+}
+
 /// Sends a link to set a new password, where the address is a member's and none was sent within `wait`. Whether it was is not told.
 pub async fn ask_reset(tx: &Tx, now: &Now, post: &Post, email: &Email, wait: chrono::TimeDelta) -> Result<(), Error> {
     let Some((user_id, to)) = users::due(tx, now, email, Purpose::PasswordReset, wait).await? else { return Ok(()) };
@@ -140,13 +159,11 @@ pub async fn reset(
 ) -> Result<(Tx, Now), Problem> {
     // Looked at before a hash is paid for; what counts is the use below.
     let owner = one_time::peek(app.db.read(), &app.clock.now(), Purpose::PasswordReset, token).await?;
-    let user = users::by_id(app.db.read(), owner.user_id).await?;
     let providers = oauth::only_ways_in(app.db.read(), owner.user_id).await?;
     if !providers.is_empty() {
         return Err(Error::UseOauthProvider(providers).into());
     }
-    let known: Vec<&str> = [Some(owner.email.as_str()), user.name.as_deref()].into_iter().flatten().collect();
-    passwords::check(&password, &app.config.password, &known).map_err(|refused| Problem::invalid(vec![refused]))?;
+    check(app, owner.user_id, &password).await?;
     let hash = app.hasher.hash(password, app.clock.now().bytes()).await?;
 
     let now = app.clock.now();
@@ -156,18 +173,65 @@ pub async fn reset(
     let update = "update users set password_hash = $2, updated_at = $3 where id = $1";
     tx.execute_raw(sql(&tx, update, [user.id.into(), hash.into(), now.at.into()])).await?;
     sessions::revoke_all(&tx, &now, user.id, "password_reset").await?;
-    let mut batch = Batch::default();
-    let event = audit::Event {
-        actor: Actor::User(user.id),
-        tenant_id: None,
-        action: "user.password_reset",
-        request_id: Some(request.0.clone()),
-        detail: json!({"user_id": user.id}),
-    };
-    audit::append(&mut batch, &now, event);
-    if let Ok(email) = Email::parse(&user.email) {
-        app.post.queue(&mut batch, &now, None, &letters::security::password_changed(&app.post.public_url, &email));
-    }
-    batch.send(&tx).await.map_err(|refused| Problem::database(&refused.source))?;
+    let detail = json!({"user_id": user.id});
+    is_set(&tx, &now, &app.post, &user, ("user.password_reset", detail), request).await?;
     Ok((tx, now))
+}
+
+/// Sets a new password for somebody who is signed in and has shown again who they are. All other sessions end, and the user is told.
+///
+/// # Errors
+/// As [`reauth::once_more`]; a refused `password`.
+pub async fn change(
+    app: &App,
+    by: &CurrentUser,
+    current: Option<&SecretString>,
+    password: SecretString,
+    request: &RequestId,
+) -> Result<(Tx, Now), Problem> {
+    check(app, by.user_id, &password).await?;
+    let before = reauth::once_more(app, by, "current_password", current).await?;
+    let hash = app.hasher.hash(password, app.clock.now().bytes()).await?;
+
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let update = "update users set password_hash = $2, updated_at = $3 \
+                  where id = $1 and password_hash is not distinct from $4 and disabled_at is null returning id";
+    let values = [by.user_id.into(), hash.into(), now.at.into(), before.into()];
+    tx.query_one_raw(sql(&tx, update, values)).await?.ok_or(Error::InvalidCredentials)?;
+    sessions::end_others(&tx, &now, by.user_id, Some(by.session_id), "password_changed").await?;
+    let user = users::by_id(&tx, by.user_id).await?;
+    let detail = json!({"user_id": user.id});
+    is_set(&tx, &now, &app.post, &user, ("user.password_changed", detail), request).await?;
+    Ok((tx, now))
+}
+
+/// Refuses what is no good as a user's password.
+async fn check(app: &App, user_id: Uuid, password: &SecretString) -> Result<(), Problem> {
+    let user = users::by_id(app.db.read(), user_id).await?;
+    let known: Vec<&str> = [Some(user.email.as_str()), user.name.as_deref()].into_iter().flatten().collect();
+    passwords::check(password, &app.config.password, &known).map_err(|refused| Problem::invalid(vec![refused]))
+}
+
+/// What follows a new password: links that somebody who knew the old one may have asked for are good no more, and the user is told.
+async fn is_set(
+    tx: &Tx,
+    now: &Now,
+    post: &Post,
+    user: &UserView,
+    (action, detail): (&'static str, serde_json::Value),
+    request: &RequestId,
+) -> Result<(), Error> {
+    one_time::end(tx, now, user.id, &[Purpose::ChangeEmail, Purpose::PasswordReset]).await?;
+    let mut batch = Batch::default();
+    let request_id = Some(request.0.clone());
+    audit::append(
+        &mut batch,
+        now,
+        audit::Event { actor: Actor::User(user.id), tenant_id: None, action, request_id, detail },
+    );
+    if let Ok(email) = Email::parse(&user.email) {
+        post.queue(&mut batch, now, None, &security::password_changed(&post.public_url, &email));
+    }
+    Ok(batch.send(tx).await?)
 }

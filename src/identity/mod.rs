@@ -11,6 +11,7 @@ pub mod admin_session;
 pub mod api;
 pub mod attempts;
 pub mod browser;
+mod change_email;
 pub mod claim;
 mod codes;
 mod common_passwords;
@@ -25,6 +26,7 @@ pub mod oauth;
 pub mod one_time;
 pub mod pages;
 pub mod passwords;
+mod reauth;
 pub mod second_factor;
 pub mod sessions;
 pub mod signup_token;
@@ -80,6 +82,12 @@ pub enum Error {
     /// Sealed with a secret that is gone.
     #[error(transparent)]
     Sealed(#[from] SealError),
+    /// A session alone is not enough for this, and it was opened too long ago.
+    #[error("the user has to show again who they are")]
+    ReauthenticationRequired,
+    /// Somebody else has the address that a user wants to have.
+    #[error("the new address is taken")]
+    NewEmailTaken,
     /// More passwords wait to be hashed than the queue holds.
     #[error(transparent)]
     Overloaded(#[from] passwords::Overloaded),
@@ -167,6 +175,10 @@ impl From<Error> for Problem {
             Error::TotpAlreadyOn => Self::conflict("TOTP_ALREADY_ON", "The second factor is on already."),
             Error::TotpOff => Self::conflict("TOTP_OFF", "The second factor is off. Set it up first."),
             Error::Sealed(error) => Self::internal(&error),
+            Error::ReauthenticationRequired => reauth::required(),
+            Error::NewEmailTaken => {
+                Self::conflict("EMAIL_TAKEN", "There is already an account with this email address.")
+            }
             Error::Overloaded(overloaded) => overloaded.into(),
             Error::NotFound => Self::not_found(),
             Error::Disabled => {

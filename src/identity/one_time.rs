@@ -37,6 +37,9 @@ impl Purpose {
     }
 }
 
+/// Every purpose.
+pub const ALL: [Purpose; 4] = [Purpose::VerifyEmail, Purpose::MagicLink, Purpose::PasswordReset, Purpose::ChangeEmail];
+
 /// How long a magic link lives that nobody asked for, because it may have to wait in the mailbox.
 pub const TAKEOVER_TTL: TimeDelta = TimeDelta::days(7);
 
@@ -213,6 +216,15 @@ pub async fn consume_code(
 fn code_hash(sealer: &Sealer, user_id: Uuid, code: &SecretString) -> Vec<u8> {
     let code = codes::typed(code.expose_secret());
     sealer.mac("typed_code", &[user_id.as_bytes(), code.as_bytes()].concat()).to_vec()
+}
+
+/// Makes a user's outstanding tokens of these purposes good for nothing.
+pub(super) async fn end(tx: &Tx, now: &Now, user_id: Uuid, purposes: &[Purpose]) -> Result<(), sea_orm::DbErr> {
+    let update = "update one_time_tokens set used_at = $1 where user_id = $2 and purpose = $3 and used_at is null";
+    for purpose in purposes {
+        tx.execute_raw(sql(tx, update, [now.at.into(), user_id.into(), (*purpose).into()])).await?;
+    }
+    Ok(())
 }
 
 /// When a user's last token of a purpose was made: what cool-downs count from. A magic link that names its tenant came from

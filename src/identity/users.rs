@@ -45,7 +45,7 @@ pub struct UserView {
 }
 
 /// The columns of [`UserView`].
-const VIEW: &str = "id, email, name, email_verified_at, role_at_signup, onboarding_step_completed";
+pub(super) const VIEW: &str = "id, email, name, email_verified_at, role_at_signup, onboarding_step_completed";
 
 /// A tenant that a user belongs to.
 #[derive(Clone, Debug, Serialize, ToSchema, FromQueryResult)]
@@ -179,14 +179,18 @@ pub async fn last_used(tx: &Tx, user_id: Uuid) -> Result<Option<Uuid>, DbErr> {
 
 /// What decides whether a mail goes out.
 #[derive(FromQueryResult)]
-struct Addressee {
+pub(super) struct Addressee {
     id: Uuid,
     email: String,
     email_verified_at: Option<DateTime<Utc>>,
 }
 
 /// Finds the user that a letter is for, and locks the row, so that of two who ask at once the second sees the first's letter.
-async fn addressee(tx: &Tx, condition: &str, value: sea_orm::Value) -> Result<Option<(Addressee, Email)>, Error> {
+pub(super) async fn addressee(
+    tx: &Tx,
+    condition: &str,
+    value: sea_orm::Value,
+) -> Result<Option<(Addressee, Email)>, Error> {
     let query = format!(
         "update users set updated_at = updated_at where {condition} and disabled_at is null \
          returning id, email, email_verified_at"
@@ -195,7 +199,13 @@ async fn addressee(tx: &Tx, condition: &str, value: sea_orm::Value) -> Result<Op
     Ok(user.and_then(|user| Email::parse(&user.email).ok().map(|email| (user, email))))
 }
 
-async fn cool_down(tx: &Tx, now: &Now, user_id: Uuid, purpose: Purpose, wait: TimeDelta) -> Result<(), Error> {
+pub(super) async fn cool_down(
+    tx: &Tx,
+    now: &Now,
+    user_id: Uuid,
+    purpose: Purpose,
+    wait: TimeDelta,
+) -> Result<(), Error> {
     let last = one_time::last_minted(tx, user_id, purpose).await?;
     match last.map(|last| last + wait - now.at).and_then(|left| left.to_std().ok()).filter(|left| !left.is_zero()) {
         Some(left) => Err(Error::TooSoon { retry_after: left }),

@@ -27,9 +27,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// A user.
 #[derive(Serialize, ToSchema)]
-struct Verified {
+pub(super) struct Verified {
     /// The user, whose address is proved now.
-    user: UserView,
+    pub(super) user: UserView,
 }
 
 /// Proves an address with the token of a mailed link.

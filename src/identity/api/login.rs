@@ -139,16 +139,28 @@ async fn switch_tenant(
 ) -> Result<Reply, Problem> {
     let once = Once::new(&app, &key, &user.user_id.to_string());
     once.run(async {
-        let now = app.clock.now();
-        let tx = app.db.begin().await?;
-        let opened = credentials::enter(&tx, &now, &app.post, (user.user_id, body.tenant_id), client.kept()).await?;
-        let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
-        let detail = json!({"session_id": opened.session_id, "by": "switch_tenant"});
-        note(&tx, &now, &request, who, "session.opened", detail).await?;
+        let (tx, now, opened) = switch(&app, &user, body.tenant_id, client, &request).await?;
         let tokens = tokens(&app, &tx, &now, &opened).await?;
         Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &tokens)).await?)
     })
     .await
+}
+
+/// What the JSON edge and the page do alike. The caller commits.
+pub(in crate::identity) async fn switch(
+    app: &App,
+    user: &CurrentUser,
+    tenant_id: Uuid,
+    client: Client,
+    request: &RequestId,
+) -> Result<(Tx, Now, Opened), Error> {
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let opened = credentials::switch(&tx, &now, &app.post, (user, tenant_id), client.kept()).await?;
+    let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
+    let detail = json!({"session_id": opened.session_id, "by": "switch_tenant"});
+    note(&tx, &now, request, who, "session.opened", detail).await?;
+    Ok((tx, now, opened))
 }
 
 /// Uses a refresh token up for new tokens. One that comes a second time ends its session.

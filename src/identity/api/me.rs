@@ -67,6 +67,14 @@ fn text(field: &str, change: Change) -> Result<Change, FieldError> {
     Ok(Change::Set((!value.is_empty()).then(|| value.to_owned())))
 }
 
+/// What the JSON edge and the page do alike, for the name.
+pub(in crate::identity) async fn rename(app: &App, user: &CurrentUser, name: String) -> Result<(), Problem> {
+    let name = text("name", Change::Set(Some(name))).map_err(|refused| Problem::invalid(vec![refused]))?;
+    let tx = app.db.begin().await?;
+    users::change(&tx, &app.clock.now(), user.user_id, users::Changes { name, ..users::Changes::default() }).await?;
+    Ok(tx.commit().await?)
+}
+
 /// Changes one's name or onboarding step.
 #[utoipa::path(patch, path = "/api/v1/auth/me", tag = "identity", request_body = PatchMe, security(("access_token" = [])),
     responses((status = 200, body = Me)))]

@@ -1,5 +1,6 @@
 //! The JSON edge of identity: `/api/v1/auth/…`.
 
+mod change_email;
 mod email;
 mod links;
 mod login;
@@ -18,11 +19,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
+pub(super) use change_email::{ask_change_of_email, change_email};
 pub(super) use email::prove_email;
 pub use email::send_verification;
 pub(super) use links::{Proof, log_in, send_magic_link};
-pub(super) use login::{Login, log_in_by_password, sign_out};
-pub(super) use password::send_reset_link;
+pub(super) use login::{Login, log_in_by_password, sign_out, switch};
+pub(super) use me::rename;
+pub(super) use password::{change_password, send_reset_link};
+pub(super) use sessions::{end_one, end_others};
 
 use super::{
     Error, discovery,
@@ -42,6 +46,7 @@ use crate::{
 /// This slice's routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(change_email::routes())
         .merge(email::routes())
         .merge(links::routes())
         .merge(login::routes())

@@ -5,13 +5,13 @@ use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::note;
+use super::{Nothing, note};
 use crate::{
     app::App,
     audit::Actor,
     clock::Now,
     db::Tx,
-    http::{Listing, PageQuery, Path, Problem, Query, RequestId},
+    http::{self, Listing, PageQuery, Path, Problem, Query, RequestId},
     identity::{
         CurrentUser, Error,
         sessions::{self, Ended, SessionView},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_sessions)).routes(routes!(end_session))
+    OpenApiRouter::new().routes(routes!(list_sessions)).routes(routes!(end_session)).routes(routes!(end_other_sessions))
 }
 
 /// One's open sessions, newest first.
@@ -44,12 +44,46 @@ async fn end_session(
     user: CurrentUser,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
+    end_one(&app, &user, id, &request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the JSON edge and the page do alike.
+pub(in crate::identity) async fn end_one(
+    app: &App,
+    user: &CurrentUser,
+    id: Uuid,
+    request: &RequestId,
+) -> Result<(), Error> {
     let now = app.clock.now();
     let tx = app.db.begin().await?;
     let ended = sessions::end(&tx, &now, user.user_id, id).await?;
-    note_end(&tx, &now, &request, Actor::User(user.user_id), ended, "ended_by_user").await?;
-    tx.commit().await?;
+    note_end(&tx, &now, request, Actor::User(user.user_id), ended, "ended_by_user").await?;
+    Ok(tx.commit().await?)
+}
+
+/// Ends all of one's sessions but the one that asks.
+#[utoipa::path(post, path = "/api/v1/auth/sessions/end-others", tag = "identity", request_body = Nothing,
+    security(("access_token" = [])), responses((status = 204, description = "Ended")))]
+async fn end_other_sessions(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    user: CurrentUser,
+    http::Json(Nothing {}): http::Json<Nothing>,
+) -> Result<StatusCode, Problem> {
+    end_others(&app, &user, &request).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the JSON edge and the page do alike.
+pub(in crate::identity) async fn end_others(app: &App, user: &CurrentUser, request: &RequestId) -> Result<(), Error> {
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    let reason = "ended_by_user";
+    for ended in sessions::end_others(&tx, &now, user.user_id, Some(user.session_id), reason).await? {
+        note_end(&tx, &now, request, Actor::User(user.user_id), Some(ended), reason).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 pub(super) async fn note_end(
