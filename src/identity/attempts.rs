@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use ipnet::IpNet;
 use sea_orm::{ConnectionTrait, DbErr};
+use uuid::Uuid;
 
 use super::Error;
 use crate::{
@@ -99,6 +100,35 @@ async fn wait(tx: &Tx, now: &Now, counter: &Counter) -> Result<Duration, DbErr> 
 pub async fn forgive(tx: &Tx, counter: &Counter) -> Result<(), DbErr> {
     let delete = "delete from attempts where key = $1";
     tx.execute_raw(sql(tx, delete, [counter.key.clone().into()])).await.map(drop)
+}
+
+/// Something that only one user has, such as the second factor, and that is tried by whoever has come so far as to be asked for it.
+#[derive(Clone, Debug)]
+pub struct UserTry(Counter);
+
+impl UserTry {
+    /// Of this user; `kind` as in [`Counter::new`].
+    pub fn of(sealer: &Sealer, kind: &str, user_id: Uuid) -> Self {
+        Self(Counter::new(sealer, Pace::NEAR, kind, &[&user_id.to_string()]))
+    }
+
+    /// Counts one in a transaction of its own, so that a wrong one stays counted, unless rate limits are off.
+    ///
+    /// # Errors
+    /// [`Error::TooManyTries`].
+    pub async fn begin(&self, app: &App) -> Result<(), Error> {
+        if !app.config.rate_limit.enabled {
+            return Ok(());
+        }
+        let tx = app.db.begin().await?;
+        begin(&tx, &app.clock.now(), &self.0).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// It was right.
+    pub async fn forgive(&self, tx: &Tx) -> Result<(), DbErr> {
+        forgive(tx, &self.0).await
+    }
 }
 
 /// A password that is tried for an address, known or not, from a network.

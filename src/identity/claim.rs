@@ -7,15 +7,26 @@
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
-use super::sessions;
+use super::{Error, email::Email, one_time::Consumed, sessions};
 use crate::{
     clock::Now,
-    db::{Tx, sql},
+    db::{Batch, Tx, sql},
+    mail::{Post, letters::security},
 };
 
-/// Whether what was there before the address is proved would end, because a password could be somebody else's.
+/// What becomes of what was there before an address is proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It stays: whoever proves the address has shown that it is theirs.
+    Stays,
+    /// It ends.
+    Ends,
+}
+
+/// Whether what was there before the address is proved would end, because a password or a sign-in method could be somebody else's.
 pub async fn is_due(db: &impl ConnectionTrait, user_id: Uuid) -> Result<bool, DbErr> {
-    let query = "select 1 as one from users where id = $1 and email_verified_at is null and password_hash is not null";
+    let query = "select 1 as one from users u where u.id = $1 and u.email_verified_at is null \
+         and (u.password_hash is not null or exists (select 1 from oauth_identities i where i.user_id = u.id))";
     Ok(db.query_one_raw(sql(db, query, [user_id.into()])).await?.is_some())
 }
 
@@ -39,6 +50,19 @@ pub async fn claim(tx: &Tx, now: &Now, user_id: Uuid) -> Result<bool, DbErr> {
          (select tenant_id from memberships where user_id = $1 and role = 'owner')",
     ] {
         tx.execute_raw(sql(tx, of_user, [user_id.into()])).await?;
+    }
+    Ok(true)
+}
+
+/// As [`claim`], where `before` is to end with a mailed link, and tells the user.
+pub(super) async fn by_link(tx: &Tx, now: &Now, post: &Post, used: &Consumed, before: Before) -> Result<bool, Error> {
+    if before == Before::Stays || !claim(tx, now, used.user_id).await? {
+        return Ok(false);
+    }
+    if let Ok(email) = Email::parse(&used.email) {
+        let mut batch = Batch::default();
+        post.queue(&mut batch, now, None, &security::address_claimed(&post.public_url, &email));
+        batch.send(tx).await?;
     }
     Ok(true)
 }

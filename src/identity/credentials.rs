@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    CurrentUser, Error,
+    CurrentUser, Error, claim,
     email::Email,
     oauth,
     one_time::{self, NewToken, Purpose},
@@ -146,8 +146,18 @@ pub async fn ask_reset(tx: &Tx, now: &Now, post: &Post, email: &Email, wait: chr
     Ok(batch.send(tx).await?)
 }
 
+/// A token to set a password with, for somebody who has just proved their address by a mailed link.
+pub async fn reset_at_once(tx: &Tx, now: &Now, user: &UserView) -> Result<SecretString, Error> {
+    let email = Email::parse(&user.email).map_err(|_| Error::NotFound)?;
+    let mut batch = Batch::default();
+    let new = NewToken { user_id: user.id, tenant_id: None, purpose: Purpose::PasswordReset, email: &email, ttl: None };
+    let token = one_time::mint(&mut batch, now, new);
+    batch.send(tx).await?;
+    Ok(token)
+}
+
 /// Sets a new password with the token of a mailed link: proves the address, ends all of the user's sessions, and tells the user. It
-/// logs nobody in.
+/// logs nobody in. Where the address was never proved, all that was there before ends ([`claim`]).
 ///
 /// # Errors
 /// [`Error::TokenExpired`], [`Error::TokenInvalid`]; a refused `password`.
@@ -169,11 +179,12 @@ pub async fn reset(
     let now = app.clock.now();
     let tx = app.db.begin().await?;
     let spent = one_time::consume(&tx, &now, Purpose::PasswordReset, token).await?;
+    let has_ended = claim::claim(&tx, &now, spent.user_id).await?;
     let user = users::prove(&tx, &now, spent.user_id, &spent.email).await?;
     let update = "update users set password_hash = $2, updated_at = $3 where id = $1";
     tx.execute_raw(sql(&tx, update, [user.id.into(), hash.into(), now.at.into()])).await?;
     sessions::revoke_all(&tx, &now, user.id, "password_reset").await?;
-    let detail = json!({"user_id": user.id});
+    let detail = json!({"user_id": user.id, "claimed": has_ended});
     is_set(&tx, &now, &app.post, &user, ("user.password_reset", detail), request).await?;
     Ok((tx, now))
 }

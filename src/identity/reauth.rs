@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::{CurrentUser, Error, passwords, sessions};
+use super::{CurrentUser, Error, attempts::UserTry, passwords, sessions};
 use crate::{
     app::App,
     db::sql,
@@ -15,14 +15,18 @@ use crate::{
 /// Holds a user to their password; answers the hash that it was right for. Holds no connection while it hashes.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`]; [`Error::Overloaded`].
+/// [`Error::InvalidCredentials`]; [`Error::TooManyTries`]; [`Error::Overloaded`].
 pub(super) async fn by_password(app: &App, user_id: Uuid, password: &SecretString) -> Result<String, Error> {
-    // Tries are to be counted and slowed down here, for each user, before the hash.
+    let tried = UserTry::of(&app.sealer, "reauthentication", user_id);
+    tried.begin(app).await?;
     let hash = password_hash(app.db.read(), user_id).await?.ok_or(Error::InvalidCredentials)?;
     if !passwords::could_be(password) || !app.hasher.verify(password.clone(), hash.clone()).await? {
         tracing::info!(feature = "identity", %user_id, "Password refused");
         return Err(Error::InvalidCredentials);
     }
+    let tx = app.db.begin().await?;
+    tried.forgive(&tx).await?;
+    tx.commit().await?;
     Ok(hash)
 }
 

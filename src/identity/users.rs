@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Error,
+    claim::{self, Before},
     email::Email,
     oauth,
     one_time::{self, Consumed, NewToken, Purpose},
@@ -128,13 +129,19 @@ pub async fn change(tx: &Tx, now: &Now, id: Uuid, changes: Changes) -> Result<Us
     UserView::find_by_statement(sql(tx, &query, values)).one(tx).await?.ok_or(Error::NotFound)
 }
 
-/// Uses a link from a mail to prove the address that the mail went to.
+/// Uses a link from a mail to prove the address that the mail went to. Answers whether something that was there before has ended.
 ///
 /// # Errors
 /// [`Error::TokenExpired`], [`Error::TokenInvalid`].
-pub async fn verify_email(tx: &Tx, now: &Now, token: &SecretString) -> Result<UserView, Error> {
+pub async fn verify_email(
+    tx: &Tx,
+    now: &Now,
+    post: &Post,
+    (token, before): (&SecretString, Before),
+) -> Result<(UserView, bool), Error> {
     let proof = one_time::consume(tx, now, Purpose::VerifyEmail, token).await?;
-    prove(tx, now, proof.user_id, &proof.email).await
+    let has_ended = claim::by_link(tx, now, post, &proof, before).await?;
+    Ok((prove(tx, now, proof.user_id, &proof.email).await?, has_ended))
 }
 
 /// Whoever has a token that went to an address reads that address. An address that was given up meanwhile proves nothing.
@@ -148,12 +155,20 @@ pub(super) async fn prove(tx: &Tx, now: &Now, user_id: Uuid, email: &str) -> Res
 }
 
 /// Whoever has used a magic link, or its code: proves the address, on the way to the tenant that the link names, else to the one used last.
+/// Answers also whether something that was there before has ended.
 ///
 /// # Errors
 /// [`Error::TokenInvalid`] where the address is another by now.
-pub async fn arrive(tx: &Tx, now: &Now, link: &Consumed) -> Result<Pending, Error> {
+pub async fn arrive(
+    tx: &Tx,
+    now: &Now,
+    post: &Post,
+    link: &Consumed,
+    before: Before,
+) -> Result<(Pending, bool), Error> {
+    let has_ended = claim::by_link(tx, now, post, link, before).await?;
     let user = prove(tx, now, link.user_id, &link.email).await?;
-    Ok(Pending::new(now, user.id, link.tenant_id, "magic_link"))
+    Ok((Pending::new(now, user.id, link.tenant_id, "magic_link"), has_ended))
 }
 
 /// When a user has to have proved their address; `None` once they have.

@@ -144,7 +144,13 @@ pub async fn set_signup_endpoint(
     url: &str,
 ) -> Result<EndpointChange, DbErr> {
     match signup_url(tx, tenant_id).await? {
-        Some(known) if known == url => return Ok(EndpointChange::Unchanged),
+        Some(known) if known == url => {
+            // It may have been switched off when its tenant's owner proved who they are.
+            let text = "update webhook_endpoints set enabled = true, updated_at = $2 \
+                        where tenant_id = $1 and source = 'signup' and not enabled";
+            tx.execute_raw(sql(tx, text, [tenant_id.into(), now.at.into()])).await?;
+            return Ok(EndpointChange::Unchanged);
+        }
         Some(_) => {
             let text = "update webhook_endpoints set url = $2, enabled = true, updated_at = $3 \
                         where tenant_id = $1 and source = 'signup'";

@@ -20,7 +20,7 @@ async fn owner<'a>(product: &'a Product, email: &str) -> Browser<'a> {
     product.post("/api/v1/auth/magic-link", &json!({"email": email})).await.expect(202);
     let mut browser = Browser::new(product);
     browser.go(&format!("/magic-link?token={}", product.secret(email, "/magic-link").await)).await;
-    browser.send(&browser.form("/magic-link")).await;
+    browser.send(&browser.form("/magic-link").fill("password", "correct-horse-battery")).await;
     assert_eq!(browser.path, "/dashboard", "{}", browser.html);
     browser
 }

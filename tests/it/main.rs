@@ -9,6 +9,7 @@ mod support;
 mod admin;
 mod atomic;
 mod attempts;
+mod claims;
 mod connections;
 mod console;
 mod doctor;

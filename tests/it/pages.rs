@@ -363,7 +363,7 @@ on_both! {
         product.post("/api/v1/auth/magic-link", &json!({"email": alpha.email})).await.expect(202);
         let secret = product.secret(&alpha.email, "/magic-link").await;
         browser.go(&format!("/magic-link?token={secret}")).await;
-        browser.send(&browser.form("/magic-link")).await;
+        browser.send(&browser.form("/magic-link").fill("password", "correct-horse-battery")).await;
         is_at(&browser, "/onboarding/branding", 200);
         shows(&browser, "Make it look like Alpha");
         // Disabled, they are nobody here, and nothing of theirs is shown.

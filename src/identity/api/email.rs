@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Accepted, LinkToken, Nothing, cool_down, note};
+use super::{Accepted, Nothing, ProofToken, cool_down, note};
 use crate::{
     app::App,
     audit::Actor,
@@ -17,8 +17,10 @@ use crate::{
     http::{IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
     identity::{
         Error, Known,
+        claim::Before,
         users::{self, UserView},
     },
+    mail::Post,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -33,35 +35,37 @@ pub(super) struct Verified {
 }
 
 /// Proves an address with the token of a mailed link.
-#[utoipa::path(post, path = "/api/v1/auth/email/verify", tag = "identity", request_body = LinkToken,
+#[utoipa::path(post, path = "/api/v1/auth/email/verify", tag = "identity", request_body = ProofToken,
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 200, body = Verified), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"),
         (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
 async fn verify_email(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
-    Posted { body, key }: Posted<LinkToken>,
+    Posted { body, key }: Posted<ProofToken>,
 ) -> Result<Reply, Problem> {
     let once = Once::new(&app, &key, "");
     once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;
-        let user = prove_email(&tx, &now, &body.token, &request).await?;
+        let (user, _) = prove_email(&tx, &now, &app.post, body.parts(), &request).await?;
         Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &Verified { user })).await?)
     })
     .await
 }
 
-/// What the JSON edge and the page do alike.
+/// What the JSON edge and the page do alike. Answers whether something that was there before has ended.
 pub(in crate::identity) async fn prove_email(
     tx: &Tx,
     now: &Now,
-    token: &SecretString,
+    post: &Post,
+    link: (&SecretString, Before),
     request: &RequestId,
-) -> Result<UserView, Error> {
-    let user = users::verify_email(tx, now, token).await?;
-    note(tx, now, request, (Actor::User(user.id), None), "user.email_verified", json!({"email": user.email})).await?;
-    Ok(user)
+) -> Result<(UserView, bool), Error> {
+    let (user, has_ended) = users::verify_email(tx, now, post, link).await?;
+    let detail = json!({"email": user.email, "claimed": has_ended});
+    note(tx, now, request, (Actor::User(user.id), None), "user.email_verified", detail).await?;
+    Ok((user, has_ended))
 }
 
 /// Sends the mail that proves the address again; nothing is sent where it is proved already.

@@ -15,6 +15,7 @@ use crate::{
     http::{FieldError, IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
     identity::{
         Client, Error,
+        claim::Before,
         email::Email,
         one_time::{self, Purpose},
         second_factor::{Entry, api::begin, enter},
@@ -64,6 +65,10 @@ struct LinkOrCode {
     /// The code of the second factor, or a recovery code, where it is on.
     #[schema(value_type = Option<String>, example = "123456")]
     totp: Option<SecretString>,
+    /// Whether whoever follows the link did not sign up themselves: where the address was never proved before, the password, sessions and
+    /// sign-in methods that it was registered with end.
+    #[serde(default)]
+    claim: bool,
 }
 
 /// What a magic link is used by.
@@ -83,7 +88,7 @@ impl Proof {
     }
 
     /// Whose it is, without using it up.
-    async fn owner(&self, app: &App) -> Result<Option<Uuid>, Error> {
+    pub(in crate::identity) async fn owner(&self, app: &App) -> Result<Option<Uuid>, Error> {
         let (db, now) = (app.db.read(), app.clock.now());
         match self {
             Self::Link(token) => Ok(Some(one_time::peek(db, &now, Purpose::MagicLink, token).await?.user_id)),
@@ -117,23 +122,24 @@ async fn verify_magic_link(
     client: Client,
     Posted { mut body, key }: Posted<LinkOrCode>,
 ) -> Result<Reply, Problem> {
-    let totp = body.totp.take();
+    let (totp, claim) = (body.totp.take(), body.claim);
     let proof = body.proof()?;
     let once = Once::new(&app, &key, "");
     once.run(async {
-        let entered = log_in(&app, (&proof, totp.as_ref()), client, &request).await?;
-        answer(&app, &once, entered).await
+        let before = if claim { Before::Ends } else { Before::Stays };
+        let (tx, now, entry, _) = log_in(&app, (&proof, totp.as_ref(), before), client, &request).await?;
+        answer(&app, &once, (tx, now, entry)).await
     })
     .await
 }
 
-/// What the JSON edge and the page do alike. The caller commits.
+/// What the JSON edge and the page do alike. Answers also whether something that was there before has ended. The caller commits.
 pub(in crate::identity) async fn log_in(
     app: &App,
-    (proof, totp): (&Proof, Option<&SecretString>),
+    (proof, totp, before): (&Proof, Option<&SecretString>, Before),
     client: Client,
     request: &RequestId,
-) -> Result<(Tx, Now, Entry), Error> {
+) -> Result<(Tx, Now, Entry, bool), Error> {
     // A refused code is answered as late for an address that nobody has as for one where the try had to be counted.
     let answer_at = tokio::time::Instant::now() + NO_SOONER;
     let owner = match totp {
@@ -150,9 +156,9 @@ pub(in crate::identity) async fn log_in(
         tokio::time::sleep_until(answer_at).await;
         return Err(Error::TokenInvalid);
     };
-    let pending = users::arrive(&tx, &now, &used).await?;
+    let (pending, has_ended) = users::arrive(&tx, &now, &app.post, &used, before).await?;
     match enter(&tx, &now, &app.post, (&pending, totp), (client, request)).await {
-        Ok(entry) => Ok((tx, now, entry)),
+        Ok(entry) => Ok((tx, now, entry, has_ended)),
         // A link into a tenant that its owner is no member of any more leads nowhere.
         Err(Error::NotFound) => Err(Error::TokenInvalid),
         Err(refused) => Err(refused),

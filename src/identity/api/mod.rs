@@ -29,7 +29,9 @@ pub(super) use password::{change_password, send_reset_link};
 pub(super) use sessions::{end_one, end_others};
 
 use super::{
-    Error, discovery,
+    Error,
+    claim::Before,
+    discovery,
     email::Email,
     second_factor::{self, Entry},
     sessions::{Opened, TokenSet, standing, tokens as signed},
@@ -65,6 +67,25 @@ struct LinkToken {
     /// What the link in the mail carries as `?token=…`.
     #[schema(value_type = String)]
     token: SecretString,
+}
+
+/// The secret of a link that proves an address.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ProofToken {
+    /// What the link in the mail carries as `?token=…`.
+    #[schema(value_type = String)]
+    token: SecretString,
+    /// Whether whoever follows the link did not sign up themselves: where the address was never proved before, the password, sessions and
+    /// sign-in methods that it was registered with end.
+    #[serde(default)]
+    claim: bool,
+}
+
+impl ProofToken {
+    fn parts(&self) -> (&SecretString, Before) {
+        (&self.token, if self.claim { Before::Ends } else { Before::Stays })
+    }
 }
 
 /// Whose link to send.

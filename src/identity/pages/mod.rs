@@ -1,6 +1,7 @@
 //! Pages of identity: signing in and out, and what mailed links lead to. A GET changes nothing, for mail scanners follow links; the page's
 //! button does the work.
 
+mod claim;
 mod links;
 mod password;
 mod signin;
@@ -47,7 +48,7 @@ pub(super) struct LinkPage<'a> {
     pub(super) text: &'a str,
     pub(super) button: Option<Button<'a>>,
     /// Where to go from here: words and address.
-    pub(super) ways: &'a [(&'static str, &'static str)],
+    pub(super) ways: &'a [(&'a str, &'a str)],
     pub(super) visit: &'a Visit,
 }
 
@@ -96,9 +97,9 @@ fn ask(
 }
 
 /// Leads on somebody who has come in, or has a code to type first.
-pub(super) fn entered(app: &App, entry: &Entry) -> Response {
+pub(super) fn entered(app: &App, entry: &Entry, to: &str) -> Response {
     match entry {
-        Entry::Open(opened) => go_to("/dashboard", cookies(app, opened)),
+        Entry::Open(opened) => go_to(to, cookies(app, opened)),
         Entry::Wait(token) => go_to(second_factor::signin::PAGE, [second_factor::signin::cookie(app, token)]),
     }
 }

@@ -18,7 +18,9 @@ use crate::{
     identity::{
         Client, Error,
         api::{self, Login, Proof},
-        browser, signup_token,
+        browser,
+        claim::{self, Before},
+        signup_token,
     },
 };
 
@@ -84,7 +86,7 @@ async fn submit(
     match api::log_in_by_password(&app, &login, client, &request).await {
         Ok((tx, _, entry)) => {
             tx.commit().await?;
-            Ok(entered(&app, &entry))
+            Ok(entered(&app, &entry, "/dashboard"))
         }
         Err(error @ (Error::InvalidCredentials | Error::UseOauthProvider(_))) => {
             let refused = Problem::from(error);
@@ -115,11 +117,26 @@ async fn sign_in_by_code(
     visit: Visit,
     Form { body: MailCode { email, code }, .. }: Form<MailCode>,
 ) -> Result<Response, Problem> {
+    app.limits.take(Kind::Token, client.network())?;
     let proof = Proof::typed(&email, code)?;
-    let refused = match api::log_in(&app, (&proof, None), client, &request).await {
-        Ok((tx, _, entry)) => {
+    // Whoever proves an address first is asked whether the account is theirs, which the link's page does.
+    let owner = proof.owner(&app).await?;
+    let is_first = match owner {
+        Some(owner) => claim::is_due(app.db.read(), owner).await?,
+        None => false,
+    };
+    let entered_by_code = match is_first {
+        true => Err(Error::TokenInvalid),
+        false => api::log_in(&app, (&proof, None, Before::Stays), client, &request).await,
+    };
+    let refused = match entered_by_code {
+        Ok((tx, _, entry, _)) => {
             tx.commit().await?;
-            return Ok(entered(&app, &entry));
+            return Ok(entered(&app, &entry, "/dashboard"));
+        }
+        Err(error @ Error::TokenInvalid) if is_first => {
+            let words = "This first time, follow the link in the mail.";
+            Refused::at("code", &Problem::from(error), "The link, please", words)
         }
         Err(error @ Error::TokenInvalid) => {
             let words = "This code is not right, or is over. Look into the newest mail, or use its link.";

@@ -32,8 +32,8 @@ pub(in crate::identity) fn routes() -> OpenApiRouter<App> {
 
 /// Opens the transaction of a log-in, or of whatever else a user's code may be tried in.
 pub(in crate::identity) async fn begin(app: &App, tries_code_of: Option<Uuid>) -> Result<(Tx, Now), Error> {
-    if let Some(_user_id) = tries_code_of {
-        // Here `attempts::begin` counts the try, in a transaction of its own, so that a wrong one stays counted.
+    if let Some(user_id) = tries_code_of {
+        UserTry::of(&app.sealer, TRIES, user_id).begin(app).await?;
     }
     let now = app.clock.now();
     Ok((app.db.begin().await?, now))

@@ -26,7 +26,9 @@ pub use authenticator::Authenticator;
 pub use entry::{Entry, PENDING_TTL, Pending, enter, finish};
 
 use super::{
-    Error, codes,
+    Error,
+    attempts::UserTry,
+    codes,
     email::Email,
     users::{self, UserView},
 };
@@ -40,6 +42,8 @@ use crate::{
 };
 
 const PURPOSE: &str = "totp";
+/// What wrong codes are counted as.
+const TRIES: &str = "totp";
 
 /// How a user's second factor stands.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -149,13 +153,16 @@ pub async fn pass(
     let factor = factor.filter(|factor| factor.confirmed_at.is_some()).ok_or(Error::TotpOff)?;
     let user = users::by_id(tx, user_id).await?;
     let code = codes::typed(code.expose_secret());
+    let tries = UserTry::of(&post.sealer, TRIES, user_id);
     if let Some(left) = recovery::spend(tx, now, &post.sealer, user_id, &code).await? {
         tell(tx, now, post, (&user, News::RecoveryCodeUsed { left }), request).await?;
+        tries.forgive(tx).await?;
         return Ok(user);
     }
     let step = factor.authenticator(&post.sealer, &user)?.step(&code, now.at).ok_or(Error::TotpInvalid)?;
     let update = "update totp_factors set last_step = $1 where user_id = $2 and last_step < $1 returning user_id";
     tx.query_one_raw(sql(tx, update, [step.into(), user_id.into()])).await?.ok_or(Error::TotpInvalid)?;
+    tries.forgive(tx).await?;
     Ok(user)
 }
 
