@@ -40,6 +40,26 @@ async function contact(page, email) {
   await page.locator("#errors").or(page.getByRole("heading", { name: "Thank you" })).waitFor();
 }
 
+/** Signs up to the end, and goes to a page of the settings. */
+async function settle(page, path = "/settings") {
+  await complete(page);
+  await page.goto(path);
+}
+
+/** Follows a link of a letter in a browser that knows nothing of the sign-up. */
+async function openElsewhere(page, server, path) {
+  await server.signUp({ email: ADA.email, tenant_name: ADA.company });
+  await open(page, server, path);
+}
+
+/** Somebody for whom a tenant was made, and who has no password. */
+async function beOnboarded(page, server) {
+  await server.admin("POST", "/onboard", { email: ADA.email, tenant_name: ADA.company, plan: "free" });
+  await open(page, server, "/magic-link");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL("**/dashboard");
+}
+
 /** Signs in as a platform administrator. */
 async function administer(page) {
   await page.goto("/admin/signin");
@@ -299,6 +319,121 @@ export const PAGES = [
       await open(page, server, "/verify-email");
       await page.getByRole("button", { name: "Verify my address" }).click();
       await heading(page, "Your address is verified");
+    },
+  },
+  {
+    name: "verify-claim",
+    title: "Verify your address · Tenantry",
+    go: (page, server) => openElsewhere(page, server, "/verify-email"),
+  },
+  {
+    name: "verify-claim-refused",
+    title: "Error: Verify your address · Tenantry",
+    status: [401, "/verify-email"],
+    async go(page, server) {
+      await openElsewhere(page, server, "/verify-email");
+      await page.getByLabel("The password you chose then").fill("not the right one");
+      await page.getByRole("button", { name: "Verify my address" }).click();
+      await page.locator("#errors").waitFor();
+    },
+  },
+  {
+    name: "claimed",
+    title: "Your account is yours alone now · Tenantry",
+    async go(page, server) {
+      await openElsewhere(page, server, "/verify-email");
+      await page.getByRole("button", { name: "I did not sign up" }).click();
+      await heading(page, "Your account is yours alone now");
+    },
+  },
+  { name: "settings", title: "Profile · Tenantry", go: (page) => settle(page) },
+  {
+    name: "settings-saved",
+    title: "Profile · Tenantry",
+    alike: "settings",
+    async go(page) {
+      await settle(page);
+      await page.getByRole("button", { name: "Save the name" }).click();
+      await page.getByRole("status").getByText("Saved").waitFor();
+    },
+  },
+  { name: "settings-email", title: "Change your email · Tenantry", go: (page) => settle(page, "/settings/email") },
+  {
+    name: "settings-email-refused",
+    title: "Error: Change your email · Tenantry",
+    status: [401, "/settings/email"],
+    async go(page) {
+      await settle(page, "/settings/email");
+      await page.getByLabel("New email").fill("ada.lovelace@example.com");
+      await page.getByLabel("Your password").fill("not the right one");
+      await page.getByRole("button", { name: "Mail me a link" }).click();
+      await page.locator("#errors").waitFor();
+    },
+  },
+  {
+    name: "change-email",
+    title: "Change your email · Tenantry",
+    alike: "settings-email",
+    async go(page, server) {
+      await settle(page, "/settings/email");
+      await page.getByLabel("New email").fill("ada.lovelace@example.com");
+      await page.getByLabel("Your password").fill(ADA.password);
+      await page.getByRole("button", { name: "Mail me a link" }).click();
+      await page.getByRole("status").getByText("A link is on its way").waitFor();
+      await open(page, server, "/change-email");
+    },
+  },
+  { name: "settings-password", title: "Password · Tenantry", go: (page) => settle(page, "/settings/password") },
+  {
+    name: "settings-password-refused",
+    title: "Error: Password · Tenantry",
+    status: [422, "/settings/password"],
+    async go(page) {
+      await settle(page, "/settings/password");
+      await page.getByLabel("Current password").fill(ADA.password);
+      await page.getByLabel("New password").fill("short");
+      await page.getByRole("button", { name: "Change the password" }).click();
+      await page.locator("#errors").waitFor();
+    },
+  },
+  {
+    name: "settings-password-first",
+    title: "Password · Tenantry",
+    alike: "settings-password",
+    async go(page, server) {
+      await beOnboarded(page, server);
+      await page.goto("/settings/password");
+      await heading(page, "Set a password");
+    },
+  },
+  {
+    name: "settings-password-late",
+    title: "Password · Tenantry",
+    alike: "settings-password",
+    async go(page, server) {
+      await beOnboarded(page, server);
+      await server.advance(11 * 60);
+      await page.goto("/settings/password");
+      await page.getByText("Please sign in once more").waitFor();
+    },
+  },
+  {
+    name: "settings-sessions",
+    title: "Sessions · Tenantry",
+    async go(page, server) {
+      await complete(page);
+      for (const agent of [
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+        "python-requests/2.32",
+      ]) {
+        await fetch(`${server.url}/api/v1/auth/login`, {
+          method: "POST",
+          headers: { "Content-Type": "application/json", "User-Agent": agent },
+          body: JSON.stringify({ email: ADA.email, password: ADA.password }),
+        });
+      }
+      await page.goto("/settings/sessions");
+      await heading(page, "Sessions");
     },
   },
   {

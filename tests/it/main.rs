@@ -35,6 +35,7 @@ mod refusals;
 mod register;
 mod second_factor;
 mod security_mails;
+mod settings;
 mod signup;
 mod site;
 mod storefront;

@@ -4,6 +4,7 @@
 mod claim;
 mod links;
 mod password;
+mod settings;
 mod signin;
 mod ways_in;
 
@@ -34,6 +35,7 @@ pub fn routes() -> Router<App> {
     links::routes()
         .merge(signin::routes())
         .merge(password::routes())
+        .merge(settings::routes())
         .merge(ways_in::routes())
         .merge(second_factor::signin::routes())
         .merge(second_factor::pages::routes())

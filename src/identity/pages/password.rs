@@ -4,7 +4,7 @@ use askama::Template;
 use axum::{
     Extension, Router,
     extract::{Query, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::Response,
     routing::get,
 };
@@ -15,7 +15,7 @@ use super::{Link, LinkPage, incomplete, refuse};
 use crate::{
     app::App,
     http::{Form, Problem, Refused, RequestId, Visit, go_to},
-    identity::{Error, api, credentials},
+    identity::{Error, api, browser, credentials},
 };
 
 pub(super) fn routes() -> Router<App> {
@@ -116,6 +116,7 @@ async fn reset(
 }
 
 /// Where password managers look for the page that changes a password (W3C, A Well-Known URL for Changing Passwords).
-async fn change_password() -> Response {
-    go_to("/forgot-password", [])
+async fn change_password(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    let is_signed_in = browser::user(&app, &headers).await?.is_some();
+    Ok(go_to(if is_signed_in { "/settings/password" } else { "/forgot-password" }, []))
 }

@@ -39,6 +39,7 @@ struct Way {
 #[derive(Template)]
 #[template(path = "identity/ways-in.html")]
 struct Page<'a> {
+    here: &'static str,
     ways: Vec<Way>,
     /// The last way in, which was to be taken away.
     is_last: bool,
@@ -59,7 +60,7 @@ async fn render(app: &App, visit: &Visit, user: &CurrentUser, is_last: bool) -> 
         linked: Some(own),
     }));
     let status = if is_last { StatusCode::CONFLICT } else { StatusCode::OK };
-    visit.show(status, &Page { ways, is_last, visit })
+    visit.show(status, &Page { here: PAGE, ways, is_last, visit })
 }
 
 async fn page(State(app): State<App>, SignedIn(user): SignedIn, visit: Visit) -> Result<Response, Problem> {

@@ -1,0 +1,473 @@
+//! What people change about their own account: password, address, sessions; by the API and by forms alone.
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Browser, Product, fields};
+
+const AUTH: &str = "/api/v1/auth";
+const EMAIL: &str = "acme@example.com";
+const NEW: &str = "ada@example.com";
+const PASSWORD: &str = "correct-horse-battery";
+const OTHER: &str = "another-horse-battery";
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+async fn register(product: &Product, name: &str) -> Value {
+    let email = format!("{}@example.com", name.to_lowercase());
+    let form = json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD, "account_name": name, "plan_slug": "free"});
+    product.post(&format!("{AUTH}/register"), &form).await.expect(201)
+}
+
+/// Somebody who has no password: a tenant was made for them. The access token of their first session.
+async fn without_password(product: &Product) -> String {
+    let onboard = json!({"email": EMAIL, "tenant_name": "Acme", "plan": "free"});
+    product.admin_post("/onboard", &onboard).await.expect(201);
+    let link = json!({"token": product.secret(EMAIL, "/magic-link").await});
+    text(&product.post(&format!("{AUTH}/magic-link/verify"), &link).await.expect(200)["access_token"])
+}
+
+async fn log_in(product: &Product, email: &str, password: &str) -> Answer {
+    product.post(&format!("{AUTH}/login"), &json!({"email": email, "password": password})).await
+}
+
+async fn post(product: &Product, token: &str, path: &str, body: Value) -> Answer {
+    product.post_as(token, &format!("{AUTH}{path}"), &body).await
+}
+
+async fn is_open(product: &Product, token: &Value) -> bool {
+    product.get_as(&text(token), &format!("{AUTH}/me")).await.status == 200
+}
+
+/// How many letters of that subject somebody got.
+async fn letters(product: &Product, to: &str, subject: &str) -> usize {
+    product.mails().await.iter().filter(|mail| mail["to"] == to && mail["subject"] == subject).count()
+}
+
+on_both! {
+    async fn a_changed_password_ends_all_other_sessions(database: Database) {
+        let product = Product::start(database).await;
+        let other = register(&product, "Acme").await;
+        let mine = log_in(&product, EMAIL, PASSWORD).await.expect(200);
+        let token = text(&mine["access_token"]);
+        let change = |body: Value| post(&product, &token, "/password/change", body);
+        let refused = change(json!({"current_password": PASSWORD, "password": "short"})).await.expect_problem(422, "VALIDATION_FAILED");
+        assert_eq!(fields(&refused), [("password", "TOO_SHORT")]);
+        let refused = change(json!({"password": OTHER})).await.expect_problem(422, "VALIDATION_FAILED");
+        assert_eq!(fields(&refused), [("current_password", "REQUIRED")]);
+        for wrong in ["wrong-horse-battery".to_owned(), String::new(), "x".repeat(100_000)] {
+            change(json!({"current_password": wrong, "password": OTHER})).await.expect_problem(401, "INVALID_CREDENTIALS");
+        }
+        assert!(is_open(&product, &other["access_token"]).await);
+        change(json!({"current_password": PASSWORD, "password": OTHER})).await.expect(200);
+        assert!(is_open(&product, &mine["access_token"]).await, "the one that asked goes on");
+        assert!(!is_open(&product, &other["access_token"]).await);
+        product.post(&format!("{AUTH}/refresh"), &json!({"refresh_token": other["refresh_token"]})).await.expect(401);
+        log_in(&product, EMAIL, PASSWORD).await.expect_problem(401, "INVALID_CREDENTIALS");
+        log_in(&product, EMAIL, OTHER).await.expect(200);
+        assert_eq!(letters(&product, EMAIL, "Your password was changed").await, 1);
+        product.post(&format!("{AUTH}/password/change"), &json!({"password": OTHER})).await.expect_problem(401, "UNAUTHENTICATED");
+    }
+}
+
+on_both! {
+    async fn who_has_no_password_sets_one_soon_after_logging_in(database: Database) {
+        let product = Product::start(database).await;
+        let token = without_password(&product).await;
+        product.app.clock.advance(TimeDelta::minutes(10));
+        post(&product, &token, "/password/change", json!({"password": OTHER})).await.expect_problem(403, "REAUTHENTICATION_REQUIRED");
+        // A session that was switched to is as old as the one before it, and so is one whose tokens were renewed.
+        let tenant = product.get_as(&token, &format!("{AUTH}/me")).await.expect(200)["tenant"]["id"].clone();
+        let mut switched = token;
+        for _ in 0..2 {
+            switched = text(&post(&product, &switched, "/switch-tenant", json!({"tenant_id": tenant})).await.expect(200)["access_token"]);
+            post(&product, &switched, "/password/change", json!({"password": OTHER})).await.expect_problem(403, "REAUTHENTICATION_REQUIRED");
+            post(&product, &switched, "/email/change", json!({"email": NEW})).await.expect_problem(403, "REAUTHENTICATION_REQUIRED");
+        }
+        product.post(&format!("{AUTH}/magic-link"), &json!({"email": EMAIL})).await.expect(202);
+        let link = json!({"token": product.secret(EMAIL, "/magic-link").await});
+        let token = text(&product.post(&format!("{AUTH}/magic-link/verify"), &link).await.expect(200)["access_token"]);
+        post(&product, &token, "/email/change", json!({"email": NEW})).await.expect(202);
+        post(&product, &token, "/password/change", json!({"password": OTHER})).await.expect(200);
+        log_in(&product, EMAIL, OTHER).await.expect(200);
+        // From now on it is the password that counts.
+        post(&product, &token, "/password/change", json!({"password": PASSWORD})).await.expect_problem(422, "VALIDATION_FAILED");
+    }
+}
+
+on_both! {
+    async fn of_sixteen_who_change_one_password_one_wins(database: Database) {
+        let product = Product::start(database).await;
+        let token = text(&register(&product, "Acme").await["access_token"]);
+        let changes = (0..16).map(|n| post(&product, &token, "/password/change", json!({"current_password": PASSWORD, "password": format!("{OTHER}-{n}")})));
+        let answers = join_all(changes).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+        assert!(answers.iter().all(|answer| [200, 401].contains(&answer.status.as_u16())));
+        assert_eq!(letters(&product, EMAIL, "Your password was changed").await, 1);
+    }
+}
+
+on_both! {
+    async fn a_new_address_is_proved_before_it_counts(database: Database) {
+        let product = Product::start(database).await;
+        let other = register(&product, "Acme").await;
+        let mine = log_in(&product, EMAIL, PASSWORD).await.expect(200);
+        let token = text(&mine["access_token"]);
+        let ask = |body: Value| post(&product, &token, "/email/change", body);
+        ask(json!({"email": NEW})).await.expect_problem(422, "VALIDATION_FAILED");
+        ask(json!({"email": "no address", "password": PASSWORD})).await.expect_problem(422, "VALIDATION_FAILED");
+        ask(json!({"email": " ACME@example.com", "password": PASSWORD})).await.expect_problem(422, "VALIDATION_FAILED");
+        for evil in [json!([NEW, "eve@example.com"]), json!("ada@example.com,eve@example.com"), json!("ada@example.com\r\nBcc: eve@example.com"), json!("аda@example.com")] {
+            ask(json!({"email": evil, "password": PASSWORD})).await.expect_problem(422, "VALIDATION_FAILED");
+        }
+        ask(json!({"email": NEW, "password": OTHER})).await.expect_problem(401, "INVALID_CREDENTIALS");
+        ask(json!({"email": "first@example.com", "password": PASSWORD})).await.expect(202);
+        let first = json!({"token": product.secret("first@example.com", "/change-email").await});
+        ask(json!({"email": "ADA@example.com", "password": PASSWORD})).await.expect(202);
+        let confirm = format!("{AUTH}/email/change/confirm");
+        product.post(&confirm, &first).await.expect_problem(401, "TOKEN_INVALID");
+        assert_eq!(letters(&product, EMAIL, "Somebody asked to change your email address").await, 2);
+        let link = json!({"token": product.secret(NEW, "/change-email").await});
+        product.post(&format!("{AUTH}/email/verify"), &link).await.expect_problem(401, "TOKEN_INVALID");
+        product.post(&format!("{AUTH}/magic-link"), &json!({"email": EMAIL})).await.expect(202);
+        product.post(&format!("{AUTH}/password/forgot"), &json!({"email": EMAIL})).await.expect(202);
+        let login = json!({"token": product.secret(EMAIL, "/magic-link").await});
+        let reset = json!({"token": product.secret(EMAIL, "/reset-password").await, "password": OTHER});
+        log_in(&product, NEW, PASSWORD).await.expect(401);
+
+        let changed = product.call(Method::POST, &confirm, Some(&token), Some(&link), &[]).await.expect(200);
+        assert_eq!(changed["user"]["email"], NEW);
+        assert!(changed["user"]["email_verified_at"].is_string());
+        assert!(is_open(&product, &mine["access_token"]).await, "the one that came with it goes on");
+        assert!(!is_open(&product, &other["access_token"]).await);
+        product.post(&format!("{AUTH}/magic-link/verify"), &login).await.expect_problem(401, "TOKEN_INVALID");
+        product.post(&format!("{AUTH}/password/reset"), &reset).await.expect_problem(401, "TOKEN_INVALID");
+        product.post(&confirm, &link).await.expect_problem(401, "TOKEN_INVALID");
+        log_in(&product, EMAIL, PASSWORD).await.expect_problem(401, "INVALID_CREDENTIALS");
+        log_in(&product, NEW, PASSWORD).await.expect(200);
+        assert_eq!(letters(&product, EMAIL, "Your email address was changed").await, 1);
+        assert_eq!(letters(&product, NEW, "Your account uses this address now").await, 1);
+        let kept = "select count(*) as n from tenants where billing_email = 'acme@example.com'";
+        assert_eq!(product.database.count(kept).await, 1, "invoices go where they went");
+        let noted = "select count(*) as n from audit_events where action = 'user.email_changed'";
+        assert_eq!(product.database.count(noted).await, 1);
+    }
+}
+
+on_both! {
+    async fn without_a_session_beside_the_link_every_session_ends(database: Database) {
+        let product = Product::start(database).await;
+        let mine = register(&product, "Acme").await;
+        let pear = register(&product, "Pear").await;
+        let token = text(&mine["access_token"]);
+        post(&product, &token, "/email/change", json!({"email": NEW, "password": PASSWORD})).await.expect(202);
+        let link = json!({"token": product.secret(NEW, "/change-email").await});
+        let confirm = format!("{AUTH}/email/change/confirm");
+        product.call(Method::POST, &confirm, Some("nonsense"), Some(&link), &[]).await.expect_problem(401, "UNAUTHENTICATED");
+        // Somebody else's session is not the account's.
+        product.call(Method::POST, &confirm, Some(&text(&pear["access_token"])), Some(&link), &[]).await.expect(200);
+        assert!(!is_open(&product, &mine["access_token"]).await);
+        assert!(is_open(&product, &pear["access_token"]).await);
+    }
+}
+
+on_both! {
+    async fn whether_a_new_address_is_somebody_elses_does_not_show(database: Database) {
+        let product = Product::start(database).await;
+        let token = text(&register(&product, "Acme").await["access_token"]);
+        register(&product, "Pear").await;
+        let mut answers = Vec::new();
+        let mut told = Vec::new();
+        for email in [NEW, "pear@example.com"] {
+            answers.push(post(&product, &token, "/email/change", json!({"email": email, "password": PASSWORD})).await.expect(202));
+            let is_notice = |mail: &Value| mail["to"] == EMAIL && mail["text"].as_str().unwrap().contains(email);
+            let mail = product.mails().await.into_iter().find(is_notice).expect("a notice");
+            told.push((mail["subject"].clone(), mail["text"].as_str().unwrap().replace(email, "")));
+        }
+        assert_eq!(answers[0], answers[1]);
+        assert_eq!(told[0], told[1]);
+        let polite = product.mails().await.into_iter().find(|mail| mail["to"] == "pear@example.com" && mail["subject"] == "You have an account with this address already");
+        assert_eq!(polite.expect("a letter")["links"], json!(["http://localhost:8080/signin"]));
+        let mails = "select count(*) as n from one_time_tokens where purpose = 'change_email'";
+        assert_eq!(product.database.count(mails).await, 2, "alike in the database too");
+    }
+}
+
+on_both! {
+    async fn a_minute_lies_between_two_changes_of_address_whosever_it_is(database: Database) {
+        let product = Product::start_with(database, crate::support::Settings::default().with("TENANTRY_RATE_LIMIT__ENABLED", "true")).await;
+        let token = text(&register(&product, "Acme").await["access_token"]);
+        register(&product, "Pear").await;
+        for (email, next) in [("pear@example.com", NEW), (NEW, "pear@example.com")] {
+            post(&product, &token, "/email/change", json!({"email": email, "password": PASSWORD})).await.expect(202);
+            let soon = post(&product, &token, "/email/change", json!({"email": next, "password": PASSWORD})).await;
+            assert!(soon.headers.contains_key("retry-after"));
+            soon.expect_problem(429, "RATE_LIMITED");
+            product.app.clock.advance(TimeDelta::seconds(61));
+        }
+    }
+}
+
+on_both! {
+    async fn of_sixteen_who_confirm_one_address_one_wins(database: Database) {
+        let product = Product::start(database).await;
+        let token = text(&register(&product, "Acme").await["access_token"]);
+        for round in 0..3 {
+            let email = format!("ada{round}@example.com");
+            post(&product, &token, "/email/change", json!({"email": email, "password": PASSWORD})).await.expect(202);
+            let link = json!({"token": product.secret(&email, "/change-email").await});
+            let path = format!("{AUTH}/email/change/confirm");
+            let answers = join_all((0..16).map(|_| product.call(Method::POST, &path, Some(&token), Some(&link), &[]))).await;
+            assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1, "{answers:?}");
+            assert!(answers.iter().all(|answer| answer.status == 200 || answer.body["code"] == "TOKEN_INVALID"), "{answers:?}");
+            assert_eq!(letters(&product, &email, "Your account uses this address now").await, 1);
+        }
+    }
+}
+
+on_both! {
+    async fn of_two_who_race_for_one_address_one_wins(database: Database) {
+        let product = Product::start(database).await;
+        for round in 0..4 {
+            let email = format!("wanted{round}@example.com");
+            let mut links = Vec::new();
+            for name in [format!("Acme{round}"), format!("Pear{round}")] {
+                let token = text(&register(&product, &name).await["access_token"]);
+                post(&product, &token, "/email/change", json!({"email": email, "password": PASSWORD})).await.expect(202);
+                links.push(json!({"token": product.secret(&email, "/change-email").await}));
+            }
+            let path = format!("{AUTH}/email/change/confirm");
+            let answers = join_all(links.iter().map(|link| product.post(&path, link))).await;
+            let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+            statuses.sort_unstable();
+            assert_eq!(statuses, [200, 409], "{answers:?}");
+            let lost = answers.into_iter().find(|answer| answer.status == 409).unwrap();
+            lost.expect_problem(409, "EMAIL_TAKEN");
+            let link = links.iter().map(|link| product.post(&path, link));
+            assert!(join_all(link).await.iter().all(|answer| [401, 409].contains(&answer.status.as_u16())));
+        }
+    }
+}
+
+on_both! {
+    async fn a_new_password_stops_a_change_of_address_that_somebody_else_asked_for(database: Database) {
+        let product = Product::start(database).await;
+        let token = text(&register(&product, "Acme").await["access_token"]);
+        let link = json!({"token": product.secret(EMAIL, "/verify-email").await});
+        product.post(&format!("{AUTH}/email/verify"), &link).await.expect(200);
+        for by_link in [true, false] {
+            let (now, next) = if by_link { (PASSWORD, OTHER) } else { (OTHER, PASSWORD) };
+            let token = if by_link { token.clone() } else { text(&log_in(&product, EMAIL, now).await.expect(200)["access_token"]) };
+            post(&product, &token, "/email/change", json!({"email": "eve@example.com", "password": now})).await.expect(202);
+            let away = json!({"token": product.secret("eve@example.com", "/change-email").await});
+            if by_link {
+                product.post(&format!("{AUTH}/password/forgot"), &json!({"email": EMAIL})).await.expect(202);
+                let reset = json!({"token": product.secret(EMAIL, "/reset-password").await, "password": next});
+                product.post(&format!("{AUTH}/password/reset"), &reset).await.expect(200);
+            } else {
+                post(&product, &token, "/password/change", json!({"current_password": now, "password": next})).await.expect(200);
+            }
+            product.post(&format!("{AUTH}/email/change/confirm"), &away).await.expect_problem(401, "TOKEN_INVALID");
+        }
+    }
+}
+
+on_both! {
+    async fn a_change_link_ends_with_its_day(database: Database) {
+        let product = Product::start(database).await;
+        let token = text(&register(&product, "Acme").await["access_token"]);
+        post(&product, &token, "/email/change", json!({"email": NEW, "password": PASSWORD})).await.expect(202);
+        let link = json!({"token": product.secret(NEW, "/change-email").await});
+        product.app.clock.advance(TimeDelta::hours(24));
+        product.post(&format!("{AUTH}/email/change/confirm"), &link).await.expect_problem(401, "TOKEN_EXPIRED");
+    }
+}
+
+on_both! {
+    async fn all_other_sessions_end_with_one_call(database: Database) {
+        let product = Product::start(database).await;
+        let first = register(&product, "Acme").await;
+        let stranger = register(&product, "Pear").await;
+        let mine = log_in(&product, EMAIL, PASSWORD).await.expect(200);
+        for _ in 0..2 {
+            post(&product, &text(&mine["access_token"]), "/sessions/end-others", json!({})).await.expect(204);
+        }
+        assert!(is_open(&product, &mine["access_token"]).await && is_open(&product, &stranger["access_token"]).await);
+        assert!(!is_open(&product, &first["access_token"]).await);
+        let noted = "select count(*) as n from audit_events where action = 'session.revoked'";
+        assert_eq!(product.database.count(noted).await, 1);
+        product.post(&format!("{AUTH}/sessions/end-others"), &json!({})).await.expect_problem(401, "UNAUTHENTICATED");
+    }
+}
+
+/// A browser that is signed in.
+async fn signed_in<'a>(product: &'a Product, email: &str) -> Browser<'a> {
+    let mut browser = Browser::new(product);
+    browser.go("/signin").await;
+    browser.send(&browser.form("/signin").fill("email", email).fill("password", PASSWORD)).await;
+    assert_eq!(browser.path, "/dashboard", "{}", browser.html);
+    browser
+}
+
+#[track_caller]
+fn shows(browser: &Browser<'_>, path: &str, words: &str) {
+    assert!(browser.path == path && browser.html.contains(words), "{words:?} at {}:\n{}", browser.path, browser.html);
+}
+
+on_both! {
+    async fn settings_work_by_forms_alone(database: Database) {
+        let product = Product::start(database).await;
+        register(&product, "Acme").await;
+        let mut browser = Browser::new(&product);
+        for page in ["/settings", "/settings/email", "/settings/password", "/settings/sessions"] {
+            browser.go(page).await;
+            assert_eq!(browser.path, "/signin", "{page} is for those who are signed in");
+        }
+        browser.go("/.well-known/change-password").await;
+        assert_eq!(browser.path, "/forgot-password");
+        let mut browser = signed_in(&product, EMAIL).await;
+        browser.go("/.well-known/change-password").await;
+        assert_eq!(browser.path, "/settings/password");
+
+        browser.go("/settings").await;
+        browser.send(&browser.form("/settings").fill("name", "Ada\u{7}")).await;
+        assert_eq!(browser.status, 422);
+        browser.send(&browser.form("/settings").fill("name", " Ada Lovelace ")).await;
+        shows(&browser, "/settings?done=saved", "value=\"Ada Lovelace\"");
+        browser.send(&browser.form("/settings/email/resend")).await;
+        shows(&browser, "/settings?done=sent", "The mail is on its way");
+
+        browser.go("/settings/password").await;
+        let change = |browser: &Browser<'_>, current: &str, new: &str| {
+            browser.form("/settings/password").fill("current_password", current).fill("password", new)
+        };
+        browser.send(&change(&browser, OTHER, OTHER)).await;
+        assert_eq!(browser.status, 401);
+        shows(&browser, "/settings/password", "This is not your current password.");
+        browser.send(&change(&browser, "", OTHER)).await;
+        assert_eq!(browser.status, 422);
+        browser.send(&change(&browser, PASSWORD, "short")).await;
+        assert_eq!(browser.status, 422);
+        browser.send(&change(&browser, PASSWORD, OTHER)).await;
+        shows(&browser, "/settings/password?done=set", "Your new password is set");
+
+        browser.go("/settings/email").await;
+        let ask = |browser: &Browser<'_>, email: &str, password: &str| {
+            browser.form("/settings/email").fill("email", email).fill("password", password)
+        };
+        browser.send(&ask(&browser, NEW, PASSWORD)).await;
+        assert_eq!(browser.status, 401);
+        assert!(browser.form("/settings/email").fields.contains(&("email".into(), NEW.into())), "what was typed stays");
+        browser.send(&ask(&browser, EMAIL, OTHER)).await;
+        assert_eq!(browser.status, 422);
+        browser.send(&ask(&browser, NEW, OTHER)).await;
+        shows(&browser, "/settings?done=asked", "A link is on its way");
+        let link = format!("/change-email?token={}", product.secret(NEW, "/change-email").await);
+        for _ in 0..2 {
+            browser.go(&link).await;
+            shows(&browser, &link, "The account of acme@example.com uses ada@example.com from now on");
+        }
+        let form = browser.form("/change-email");
+        browser.send(&form).await;
+        shows(&browser, "/change-email", "Your email is changed");
+        browser.go(&link).await;
+        assert_eq!(browser.status, 410);
+        browser.go("/settings").await;
+        shows(&browser, "/settings", NEW);
+    }
+}
+
+on_both! {
+    async fn sessions_are_shown_in_words_and_ended(database: Database) {
+        let product = Product::start(database).await;
+        register(&product, "Acme").await;
+        let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+        for agent in [agent, "<script>alert(1)</script>", "curl/8.5.0"] {
+            let login = json!({"email": EMAIL, "password": PASSWORD});
+            product.call(Method::POST, &format!("{AUTH}/login"), None, Some(&login), &[("user-agent", agent)]).await.expect(200);
+        }
+        let mut browser = signed_in(&product, EMAIL).await;
+        let open = "select count(*) as n from sessions where revoked_at is null";
+        assert_eq!(product.database.count(open).await, 5);
+        browser.go("/settings/sessions").await;
+        for words in ["Firefox on Linux", "<b>curl</b>", "An unknown program", "From 127.0.0.1", "This one"] {
+            shows(&browser, "/settings/sessions", words);
+        }
+        assert!(!browser.html.contains("<script>alert"), "{}", browser.html);
+        browser.send(&browser.form("/settings/sessions/end")).await;
+        shows(&browser, "/settings/sessions?done=ended", "Signed out there");
+        assert_eq!(product.database.count(open).await, 4);
+        browser.send(&browser.form("/settings/sessions/end-others")).await;
+        shows(&browser, "/settings/sessions?done=ended", "This one");
+        assert!(!browser.html.contains("/settings/sessions/end"), "{}", browser.html);
+        assert_eq!(product.database.count(open).await, 1);
+        // Nobody ends what is another's.
+        let stranger = register(&product, "Pear").await;
+        let sessions = product.get_as(&text(&stranger["access_token"]), &format!("{AUTH}/sessions")).await.expect(200);
+        log_in(&product, EMAIL, PASSWORD).await.expect(200);
+        browser.go("/settings/sessions").await;
+        browser.send(&browser.form("/settings/sessions/end").fill("id", sessions["data"][0]["id"].as_str().unwrap())).await;
+        assert_eq!(browser.status, 404);
+        assert!(is_open(&product, &stranger["access_token"]).await);
+    }
+}
+
+on_both! {
+    async fn a_browser_goes_to_another_tenant_of_its_user(database: Database) {
+        let product = Product::start(database).await;
+        register(&product, "Acme").await;
+        let pear = register(&product, "Pear").await;
+        let mut browser = signed_in(&product, EMAIL).await;
+        browser.go("/settings").await;
+        assert!(!browser.html.contains("/settings/switch"), "{}", browser.html);
+        product.database.execute(
+            "insert into memberships (tenant_id, user_id, role, created_at, updated_at) select t.id, u.id, 'member', t.created_at, t.created_at \
+             from tenants t, users u where t.slug = 'pear' and u.email = 'acme@example.com'",
+        ).await;
+        browser.go("/settings").await;
+        let before = browser.clone();
+        browser.send(&browser.form("/settings/switch")).await;
+        shows(&browser, "/dashboard", "Pear is at");
+        let mut before = before;
+        before.go("/dashboard").await;
+        assert_eq!(before.path, "/signin", "a browser is in one tenant at a time");
+        browser.go("/settings").await;
+        let elsewhere = browser.form("/settings/switch").fill("tenant_id", "01890000-0000-7000-8000-000000000000");
+        browser.send(&elsewhere).await;
+        assert_eq!(browser.status, 404);
+        assert!(pear["tenant"]["id"].is_string());
+    }
+}
+
+on_both! {
+    async fn without_a_password_the_pages_ask_to_sign_in_again(database: Database) {
+        let product = Product::start(database).await;
+        let onboard = json!({"email": EMAIL, "tenant_name": "Acme", "plan": "free"});
+        product.admin_post("/onboard", &onboard).await.expect(201);
+        let mut browser = Browser::new(&product);
+        browser.go(&format!("/magic-link?token={}", product.secret(EMAIL, "/magic-link").await)).await;
+        browser.send(&browser.form("/magic-link")).await;
+        assert_eq!(browser.path, "/dashboard", "{}", browser.html);
+        browser.go("/settings/password").await;
+        shows(&browser, "/settings/password", "<h1>Set a password</h1>");
+        let form = browser.form("/settings/password").fill("password", OTHER);
+        product.app.clock.advance(TimeDelta::minutes(10));
+        browser.send(&form).await;
+        assert_eq!(browser.status, 403);
+        shows(&browser, "/settings/password", "Please sign in once more");
+        browser.go("/settings/email").await;
+        shows(&browser, "/settings/email", "Please sign in once more");
+        browser.send(&browser.form("/settings/sign-in-again")).await;
+        assert_eq!(browser.path, "/signin");
+        product.post(&format!("{AUTH}/magic-link"), &json!({"email": EMAIL})).await.expect(202);
+        browser.go(&format!("/magic-link?token={}", product.secret(EMAIL, "/magic-link").await)).await;
+        browser.send(&browser.form("/magic-link")).await;
+        browser.go("/settings/password").await;
+        browser.send(&browser.form("/settings/password").fill("password", OTHER)).await;
+        shows(&browser, "/settings/password?done=set", "<h1>Password</h1>");
+    }
+}
