@@ -21,7 +21,7 @@ use crate::{
         credentials,
         email::Email,
         second_factor::{Entry, api::begin, enter},
-        sessions::{self, TokenSet},
+        sessions::{self, Opened, TokenSet},
         users,
     },
 };

@@ -117,7 +117,6 @@ async fn sign_in_by_code(
     visit: Visit,
     Form { body: MailCode { email, code }, .. }: Form<MailCode>,
 ) -> Result<Response, Problem> {
-    app.limits.take(Kind::Token, client.network())?;
     let proof = Proof::typed(&email, code)?;
     // Whoever proves an address first is asked whether the account is theirs, which the link's page does.
     let owner = proof.owner(&app).await?;

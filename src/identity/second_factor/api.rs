@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Pending, Status, confirm, finish, renew, set_up, status, switch_off};
+use super::{Pending, Status, TRIES, confirm, finish, renew, set_up, status, switch_off};
 use crate::{
     app::App,
     clock::Now,
@@ -16,6 +16,7 @@ use crate::{
     identity::{
         Client, CurrentUser, Error,
         api::{Nothing, tokens},
+        attempts::UserTry,
         sessions::{Opened, TokenSet},
     },
 };

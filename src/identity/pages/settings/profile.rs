@@ -15,7 +15,7 @@ use crate::{
     http::{Form, Problem, Refused, RequestId, Visit, go_to},
     identity::{
         Client, CurrentUser, SignedIn, api,
-        pages::signed_in,
+        pages::cookies,
         users::{self, MembershipView, UserView},
     },
 };
@@ -108,5 +108,5 @@ pub(super) async fn switch(
     let (tx, _, opened) = api::switch(&app, &who, tenant_id, client, &request).await?;
     tx.commit().await?;
     api::sign_out(&app, &who, &request).await?;
-    Ok(signed_in(&app, &opened, "/dashboard"))
+    Ok(go_to("/dashboard", cookies(&app, &opened)))
 }
