@@ -4,7 +4,7 @@
 mod claim;
 mod links;
 mod password;
-mod settings;
+pub(super) mod settings;
 mod signin;
 mod ways_in;
 

@@ -124,9 +124,10 @@ async fn sign_in_by_code(
         Some(owner) => claim::is_due(app.db.read(), owner).await?,
         None => false,
     };
-    let entered_by_code = match is_first {
-        true => Err(Error::TokenInvalid),
-        false => api::log_in(&app, (&proof, None, Before::Stays), client, &request).await,
+    let entered_by_code = if is_first {
+        Err(Error::TokenInvalid)
+    } else {
+        api::log_in(&app, (&proof, None, Before::Stays), client, &request).await
     };
     let refused = match entered_by_code {
         Ok((tx, _, entry, _)) => {

@@ -32,18 +32,22 @@ pub(in crate::identity) fn routes() -> Router<App> {
 #[derive(Template)]
 #[template(path = "identity/second_factor/home.html")]
 struct HomePage<'a> {
+    /// Which of the settings this is.
+    here: &'static str,
     factor: Status,
     visit: &'a Visit,
 }
 
 async fn home(State(app): State<App>, SignedIn(user): SignedIn, visit: Visit) -> Result<Response, Problem> {
     let factor = status(app.db.read(), user.user_id).await?;
-    visit.show(StatusCode::OK, &HomePage { factor, visit: &visit })
+    visit.show(StatusCode::OK, &HomePage { here: HOME, factor, visit: &visit })
 }
 
 #[derive(Template)]
 #[template(path = "identity/second_factor/set_up.html")]
 struct SetUpPage<'a> {
+    /// Which of the settings this is.
+    here: &'static str,
     authenticator: Authenticator,
     refused: Refused,
     visit: &'a Visit,
@@ -73,7 +77,7 @@ async fn show_secret(State(app): State<App>, SignedIn(user): SignedIn, visit: Vi
     let Some(authenticator) = waiting(app.db.read(), &app.sealer, user.user_id).await? else {
         return Ok(go_to(HOME, []));
     };
-    visit.show(StatusCode::OK, &SetUpPage { authenticator, refused: Refused::default(), visit: &visit })
+    visit.show(StatusCode::OK, &SetUpPage { here: HOME, authenticator, refused: Refused::default(), visit: &visit })
 }
 
 /// A code.
@@ -98,12 +102,14 @@ async fn confirm(
     let Some(authenticator) = waiting(app.db.read(), &app.sealer, user.user_id).await? else {
         return Ok(go_to(HOME, []));
     };
-    visit.show(refused.status, &SetUpPage { authenticator, refused, visit: &visit })
+    visit.show(refused.status, &SetUpPage { here: HOME, authenticator, refused, visit: &visit })
 }
 
 #[derive(Template)]
 #[template(path = "identity/second_factor/codes.html")]
 struct CodesPage<'a> {
+    /// Which of the settings this is.
+    here: &'static str,
     codes: &'a [String],
     /// Whether the second factor has just been switched on; else these take the place of others.
     is_first: bool,
@@ -120,13 +126,15 @@ impl CodesPage<'_> {
 
 fn show_codes(visit: &Visit, reply: Reply, is_first: bool) -> Result<Response, Problem> {
     let made: api::RecoveryCodes = reply.read()?;
-    visit.show(StatusCode::OK, &CodesPage { codes: &made.recovery_codes, is_first, visit })
+    visit.show(StatusCode::OK, &CodesPage { here: HOME, codes: &made.recovery_codes, is_first, visit })
 }
 
 /// A form that asks for a code before it does something.
 #[derive(Template)]
 #[template(path = "identity/second_factor/ask.html")]
 struct AskPage<'a> {
+    /// Which of the settings this is.
+    here: &'static str,
     heading: &'static str,
     text: &'static str,
     action: &'static str,
@@ -139,6 +147,7 @@ struct AskPage<'a> {
 impl<'a> AskPage<'a> {
     fn for_codes(visit: &'a Visit, refused: Refused) -> Self {
         Self {
+            here: HOME,
             heading: "Make new recovery codes",
             text: "The ones you have now are good for nothing any more then.",
             action: "/settings/second-factor/recovery-codes",
@@ -151,6 +160,7 @@ impl<'a> AskPage<'a> {
 
     fn to_switch_off(visit: &'a Visit, refused: Refused) -> Self {
         Self {
+            here: HOME,
             heading: "Switch the second factor off",
             text: "Your password or a mailed link is enough to sign in then.",
             action: "/settings/second-factor/switch-off",

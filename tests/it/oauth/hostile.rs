@@ -235,6 +235,12 @@ on_both! {
     }
 }
 
+#[derive(sea_orm::FromQueryResult)]
+struct Row {
+    payload: Vec<u8>,
+    state_hash: Vec<u8>,
+}
+
 on_both! {
     async fn nothing_of_the_way_is_readable_at_rest_or_in_the_provider(database: Database) {
         let idp = Provider::start();
@@ -246,11 +252,6 @@ on_both! {
         let redirect = parsed.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
         assert_eq!(redirect, "http://localhost:8080/api/v1/auth/oauth/google/callback", "whatever the request's Host says");
         let state = parsed.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
-        #[derive(sea_orm::FromQueryResult)]
-        struct Row {
-            payload: Vec<u8>,
-            state_hash: Vec<u8>,
-        }
         let row: Row = product.database.one("select payload, state_hash from oauth_flows").await;
         let text = String::from_utf8_lossy(&row.payload).into_owned();
         assert!(!text.contains("Secret") && !text.contains(&state) && row.state_hash != state.as_bytes());

@@ -21,10 +21,11 @@ use crate::{
 };
 
 /// The pages in the order of the navigation, by path. A page that is there has its line here.
-pub(super) const PAGES: [(&str, &str); 4] = [
+pub(in crate::identity) const PAGES: [(&str, &str); 5] = [
     ("/settings", "Profile"),
     ("/settings/password", "Password"),
     ("/settings/sign-in", "Sign-in methods"),
+    ("/settings/second-factor", "Second factor"),
     ("/settings/sessions", "Sessions"),
 ];
 
