@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(ask)).routes(routes!(confirm))
+    OpenApiRouter::new().routes(routes!(ask_email_change)).routes(routes!(confirm_email_change))
 }
 
 /// Another address, and what allows it.
@@ -39,7 +39,7 @@ struct NewAddress {
     responses((status = 202, body = Accepted), (status = 401, description = "No valid token, or `INVALID_CREDENTIALS`: the password is another"),
         (status = 403, description = "`REAUTHENTICATION_REQUIRED`"), (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`"),
         (status = 429, description = "`RATE_LIMITED`: a change was asked for less than a minute ago")))]
-async fn ask(
+async fn ask_email_change(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     user: CurrentUser,
@@ -84,7 +84,7 @@ pub(in crate::identity) async fn ask_change_of_email(
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 200, body = Verified), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"),
         (status = 409, description = "`EMAIL_TAKEN`: somebody else has the address by now, or `IDEMPOTENCY_IN_PROGRESS`")))]
-async fn confirm(
+async fn confirm_email_change(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     user: Option<CurrentUser>,

@@ -14,7 +14,10 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(forgot_password)).routes(routes!(reset_password)).routes(routes!(change))
+    OpenApiRouter::new()
+        .routes(routes!(forgot_password))
+        .routes(routes!(reset_password))
+        .routes(routes!(change_own_password))
 }
 
 /// Mails a link to set a new password, where the address is somebody's. The answer never tells.
@@ -88,7 +91,7 @@ struct Change {
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 200, body = Accepted), (status = 401, description = "No valid token, or `INVALID_CREDENTIALS`: the current password is another"),
         (status = 403, description = "`REAUTHENTICATION_REQUIRED`"), (status = 409, description = "`IDEMPOTENCY_IN_PROGRESS`")))]
-async fn change(
+async fn change_own_password(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     user: CurrentUser,
