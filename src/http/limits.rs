@@ -81,6 +81,8 @@ impl Kind {
             | "/api/v1/auth/email/resend"
             | "/dashboard/resend"
             | "/api/v1/auth/email/change"
+            | "/settings/email"
+            | "/settings/email/resend"
             | "/public/contact-sales"
             | "/contact-sales"
             | "/api/v1/tenants/me/invites"
