@@ -10,6 +10,9 @@ export const CALLING = {
   TENANTRY_PROVISION__BACKOFF_BASE: "50ms",
 };
 
+/** A provider is configured; these pages only name it. */
+const GOOGLE = { TENANTRY_OAUTH__GOOGLE__CLIENT_ID: "tenantry", TENANTRY_OAUTH__GOOGLE__CLIENT_SECRET: "a-client-secret-for-tests" };
+
 /** Follows a link of a letter. */
 async function open(page, server, path) {
   const links = (await server.mails()).flatMap((mail) => mail.links);
@@ -85,6 +88,7 @@ export const PAGES = [
   },
   { name: "contact-sent", title: "Thank you · Tenantry", go: (page) => contact(page, ADA.email) },
   { name: "sign-in", title: "Sign in · Tenantry", path: "/signin" },
+  { name: "sign-in-providers", title: "Sign in · Tenantry", alike: "sign-in", env: GOOGLE, path: "/signin" },
   {
     name: "sign-in-refused",
     title: "Error: Sign in · Tenantry",
@@ -416,6 +420,12 @@ export const PAGES = [
       await page.goto("/settings/password");
       await page.getByText("Please sign in once more").waitFor();
     },
+  },
+  {
+    name: "settings-sign-in",
+    title: "Sign-in methods · Tenantry",
+    env: GOOGLE,
+    go: (page) => settle(page, "/settings/sign-in"),
   },
   {
     name: "settings-sessions",

@@ -184,6 +184,7 @@ impl Provider {
         let answer = request.request_async(&self.http).await.map_err(|error| match error {
             RequestTokenError::ServerResponse(said) => ProviderError::Refused(said.to_string()),
             RequestTokenError::Request(error) => ProviderError::Unavailable(error.to_string()),
+            RequestTokenError::Parse(error, body) if has_id_token(&body) => ProviderError::Refused(error.to_string()),
             RequestTokenError::Parse(error, _) => ProviderError::Unavailable(error.to_string()),
             RequestTokenError::Other(error) => ProviderError::Unavailable(error),
         })?;
@@ -340,6 +341,11 @@ pub fn label(name: &str) -> String {
 /// Several names for people: Google or Microsoft.
 pub fn labels(names: &[String]) -> String {
     names.iter().map(|name| label(name)).collect::<Vec<_>>().join(" or ")
+}
+
+/// Whether an answer that cannot be read is at least what was asked for: an ID token, if one that lacks what it needs.
+fn has_id_token(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|answer| answer["id_token"].is_string())
 }
 
 fn full_name(name: Option<&LocalizedClaim<EndUserName>>) -> Option<String> {
