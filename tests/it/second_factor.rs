@@ -8,7 +8,7 @@ use tenantry::identity::claim;
 use totp_rs::Totp;
 use uuid::Uuid;
 
-use crate::support::{Answer, Browser, Product, names};
+use crate::support::{Answer, Browser, Product, Settings, names};
 
 const AUTH: &str = "/api/v1/auth";
 const EMAIL: &str = "acme@example.com";
@@ -234,7 +234,7 @@ on_both! {
         let old = product.app.config.secret_key.clone();
         let database = product.stop().await;
         let old = secrecy::ExposeSecret::expose_secret(&old).to_owned();
-        let settings = crate::support::Settings::default()
+        let settings = Settings::default()
             .with("TENANTRY_SECRET_KEY", "another-secret-key-of-more-than-32-letters")
             .with("TENANTRY_SECRET_KEY_PREVIOUS", &old);
         let product = Product::start_with(database, settings).await;
@@ -289,6 +289,48 @@ on_both! {
         // What waited for its code does not come in without one.
         verify(&product, &pending, &ada.next_code()).await.expect_problem(401, "TOKEN_INVALID");
         assert_eq!(product.database.count("select count(*) as n from recovery_codes").await, 0);
+    }
+}
+
+on_both! {
+    async fn wrong_codes_have_to_wait_however_many_come_at_once(database: Database) {
+        let settings = Settings::default()
+            .with("TENANTRY_RATE_LIMIT__ENABLED", "true")
+            .with("TENANTRY_RATE_LIMIT__LOG_IN", "10000")
+            .with("TENANTRY_RATE_LIMIT__TOKENS", "10000");
+        let product = Product::start_with(database, settings).await;
+        let ada = Ada::with_factor(&product).await;
+        let (pending, wrong) = (ada.pending().await, ada.wrong_code());
+        let answers = join_all((0..32).map(|_| verify(&product, &pending, &wrong))).await;
+        let tried = answers.iter().filter(|answer| answer.body["code"] == "TOTP_INVALID").count();
+        let waits = answers.iter().filter(|answer| answer.body["code"] == "RATE_LIMITED").count();
+        // The wait after the fifth is a second, in which all of them fit, or nearly.
+        assert!((5..=6).contains(&tried) && tried + waits == 32, "{answers:?}");
+        // Whichever way they are brought.
+        for (n, wait) in [4, 8, 16, 32, 64].into_iter().enumerate() {
+            product.advance(wait).await;
+            let wrong = ada.wrong_code();
+            let answer = match n % 3 {
+                0 => log_in(&product, json!({"totp": wrong})).await,
+                1 => ada.switch_off(&wrong).await,
+                _ => verify(&product, &pending, &wrong).await,
+            };
+            answer.expect_problem(401, "TOTP_INVALID");
+        }
+        let code = ada.code();
+        for answer in [verify(&product, &pending, &code).await, ada.switch_off(&code).await] {
+            assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+            answer.expect_problem(429, "RATE_LIMITED");
+        }
+        let late = log_in(&product, json!({"totp": code})).await;
+        late.expect_problem(429, "RATE_LIMITED");
+        // Nobody is locked out, and a right code forgives.
+        product.advance(120).await;
+        verify(&product, &ada.pending().await, &ada.code()).await.expect(200);
+        for _ in 0..4 {
+            verify(&product, &pending, &ada.wrong_code()).await.expect_problem(401, "TOTP_INVALID");
+        }
+        verify(&product, &pending, &ada.next_code()).await.expect(200);
     }
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Pending, Status, TRIES, confirm, finish, renew, set_up, status, switch_off};
+use super::{Pending, Status, TRIES, confirm, finish, is_on, renew, set_up, status, switch_off};
 use crate::{
     app::App,
     clock::Now,
@@ -31,9 +31,14 @@ pub(in crate::identity) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(verify))
 }
 
-/// Opens the transaction of a log-in, or of whatever else a user's code may be tried in.
+/// Opens the transaction of a log-in, or of whatever else a user's code may be tried in; where there is one to try, the try is counted first.
+///
+/// # Errors
+/// [`Error::TooManyTries`].
 pub(in crate::identity) async fn begin(app: &App, tries_code_of: Option<Uuid>) -> Result<(Tx, Now), Error> {
-    if let Some(user_id) = tries_code_of {
+    if let Some(user_id) = tries_code_of
+        && is_on(app.db.read(), user_id).await?
+    {
         UserTry::of(&app.sealer, TRIES, user_id).begin(app).await?;
     }
     let now = app.clock.now();
