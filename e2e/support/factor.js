@@ -1,12 +1,16 @@
+import { expect } from "./test.js";
 import { Phone } from "./totp.js";
 import { ADA, heading } from "./wizard.js";
 
 export const SETTINGS = "/settings/second-factor";
 
-/** Signs up on the free plan, over the API. */
+/** Signs up on the free plan and proves the address, over the API. */
 export async function signUp(server) {
   const { token } = await server.signUp({ email: ADA.email, password: ADA.password, tenant_name: ADA.company, name: ADA.name, plan: "free" });
   await server.call("POST", "/public/signup/finish", { token, body: {} });
+  const link = async () => (await server.mails()).flatMap(({ links }) => links).find((link) => link.includes("/verify-email"));
+  await expect.poll(link).toBeTruthy();
+  await server.call("POST", "/api/v1/auth/email/verify", { body: { token: new URL(await link()).searchParams.get("token") } });
 }
 
 async function signIn(page) {

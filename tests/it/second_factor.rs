@@ -39,6 +39,7 @@ impl<'a> Ada<'a> {
     /// The same, where no code has shown yet that the app has the secret.
     async fn without(product: &'a Product) -> Self {
         let visitor = product.settle("Acme", "free").await;
+        product.prove(EMAIL).await;
         let tokens = log_in(product, json!({})).await.expect(200);
         let access = text(&tokens["access_token"]);
         let made = product.post_as(&access, &format!("{AUTH}/totp/setup"), &json!({})).await.expect(201);
@@ -496,6 +497,7 @@ on_both! {
         const HOME: &str = "/settings/second-factor";
         let product = Product::start(database).await;
         product.settle("Acme", "free").await;
+        product.prove(EMAIL).await;
         let mut browser = Browser::new(&product);
         browser.go(HOME).await;
         assert_eq!(browser.path, "/signin");

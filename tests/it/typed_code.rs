@@ -199,6 +199,7 @@ on_both! {
         let settings = Settings::default().with("TENANTRY_RATE_LIMIT__ENABLED", "true");
         let product = Product::start_with(database, settings).await;
         product.settle("Acme", "free").await;
+        product.prove(EMAIL).await;
         let mut browser = Browser::new(&product);
         browser.go("/signin").await;
         browser.send(&browser.form("/signin").fill("email", EMAIL).fill("link", "1")).await;

@@ -69,6 +69,12 @@ impl Product {
         links.find_map(|link| link.strip_prefix(&start)).expect("a mail with that link").to_owned()
     }
 
+    /// Proves an address with the link that was mailed to it.
+    pub async fn prove(&self, email: &str) {
+        let token = self.secret(email, "/verify-email").await;
+        self.post("/api/v1/auth/email/verify", &json!({"token": token})).await.expect(200);
+    }
+
     /// Moves the kill switch; what the flag is then.
     pub async fn set_signups(&self, enabled: bool) -> Value {
         let path = "/api/v1/admin/feature-flags/signup_enabled";
