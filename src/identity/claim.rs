@@ -54,15 +54,21 @@ pub async fn claim(tx: &Tx, now: &Now, user_id: Uuid) -> Result<bool, DbErr> {
     Ok(true)
 }
 
-/// As [`claim`], where `before` is to end with a mailed link, and tells the user.
-pub(super) async fn by_link(tx: &Tx, now: &Now, post: &Post, used: &Consumed, before: Before) -> Result<bool, Error> {
-    if before == Before::Stays || !claim(tx, now, used.user_id).await? {
+/// As [`claim`], and tells the user at the address that is theirs.
+pub(super) async fn claim_openly(tx: &Tx, now: &Now, post: &Post, user_id: Uuid, email: &Email) -> Result<bool, Error> {
+    if !claim(tx, now, user_id).await? {
         return Ok(false);
     }
-    if let Ok(email) = Email::parse(&used.email) {
-        let mut batch = Batch::default();
-        post.queue(&mut batch, now, None, &security::address_claimed(&post.public_url, &email));
-        batch.send(tx).await?;
-    }
+    let mut batch = Batch::default();
+    post.queue(&mut batch, now, None, &security::address_claimed(&post.public_url, email));
+    batch.send(tx).await?;
     Ok(true)
+}
+
+/// As [`claim_openly`], where `before` is to end with a mailed link.
+pub(super) async fn by_link(tx: &Tx, now: &Now, post: &Post, used: &Consumed, before: Before) -> Result<bool, Error> {
+    match (before, Email::parse(&used.email)) {
+        (Before::Ends, Ok(email)) => claim_openly(tx, now, post, used.user_id, &email).await,
+        _ => Ok(false),
+    }
 }

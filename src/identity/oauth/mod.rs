@@ -87,7 +87,7 @@ pub async fn recognise(tx: &Tx, now: &Now, post: &Post, person: &Person) -> Resu
         return Err(Error::EmailTaken);
     }
     if !owner.is_proved {
-        claim::claim(tx, now, owner.id).await?;
+        claim::claim_openly(tx, now, post, owner.id, email).await?;
         super::users::prove(tx, now, owner.id, email.as_str()).await?;
     }
     link(tx, now, post, owner.id, person).await.map_err(|error| match error {
