@@ -35,7 +35,7 @@ const encoded = (value) => Buffer.from(JSON.stringify(value)).toString("base64ur
 
 /** The ID token again, signed as nobody should. */
 async function signed(token) {
-  const [head, body] = token.split(".").map((part) => JSON.parse(Buffer.from(part, "base64url")));
+  const [head, body] = token.split(".").slice(0, 2).map((part) => JSON.parse(Buffer.from(part, "base64url")));
   if (next.sign === "stranger") return new SignJWT(body).setProtectedHeader(head).sign(privateKey);
   if (next.sign === "secret") {
     const text = `${encoded({ ...head, alg: "HS256" })}.${encoded(body)}`;
