@@ -106,6 +106,8 @@ test("sign out, and in again with a mailed link", async ({ page, server }) => {
   const link = async () => (await server.mails()).find(({ subject }) => subject === "Your link to log in")?.links[0];
   await expect.poll(link).toBeTruthy();
   await page.goto(await link());
+  // Nobody has proved the address yet, so the page asks whether the account is theirs.
+  await page.getByLabel("The password you chose then").fill(ADA.password);
   await page.getByRole("main").getByRole("button", { name: "Sign in" }).click();
   await heading(page, "Hello, Ada");
 });

@@ -28,8 +28,7 @@ async function signUp(page) {
 
 test("somebody new comes by Google and has a tenant", async ({ page, server }) => {
   await signUp(page);
-  const { tenant } = await server.onlyTenant();
-  expect(tenant).toMatchObject({ name: "Ada Lovelace" });
+  expect(await server.onlyTenant()).toMatchObject({ name: "Ada Lovelace", plan: "pro" });
   // Again, from the page where one signs in; the provider still knows who it is.
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.goto("/signin");
