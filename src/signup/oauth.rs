@@ -23,9 +23,8 @@ use super::{
 };
 use crate::{
     app::App,
-    audit::{self, Actor},
+    audit::Actor,
     billing::Payment,
-    db::{Batch, Tx},
     http::{FieldError, Path, Problem, Query, RequestId, line},
     identity::{
         self, Client,
@@ -178,7 +177,8 @@ async fn come_back(
             let (tx, now) = (app.db.begin().await?, app.clock.now());
             oauth::link(&tx, &now, &app.post, user_id, &person).await?;
             let detail = json!({"user_id": user_id, "provider": person.provider});
-            note(&tx, &now, &request, (user_id, user.tenant_id), "identity.linked", detail).await?;
+            let who = (Actor::User(user_id), Some(user.tenant_id));
+            identity::api::note(&tx, &now, &request, who, "identity.linked", detail).await?;
             tx.commit().await?;
             app.wake.wake();
             Ok(go(LINKED, []))
@@ -312,20 +312,6 @@ async fn invited(
     let entry = join::join(&tx, &now, &token, &app.post, newcomer, visitor).await?;
     tx.commit().await?;
     Ok(entry)
-}
-
-async fn note(
-    tx: &Tx,
-    now: &crate::clock::Now,
-    request: &RequestId,
-    (user_id, tenant_id): (uuid::Uuid, uuid::Uuid),
-    action: &'static str,
-    detail: serde_json::Value,
-) -> Result<(), identity::Error> {
-    let mut batch = Batch::default();
-    let (actor, tenant_id, request_id) = (Actor::User(user_id), Some(tenant_id), Some(request.0.clone()));
-    audit::append(&mut batch, now, audit::Event { actor, tenant_id, action, request_id, detail });
-    Ok(batch.send(tx).await?)
 }
 
 /// The end of the way: a page with a session, or tokens for a program; where the second factor is on, its code comes first.

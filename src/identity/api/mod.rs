@@ -160,7 +160,8 @@ pub(super) async fn tokens(app: &App, tx: &Tx, now: &Now, opened: &Opened) -> Re
     Ok(signed(&app.keys, now, opened, &standing))
 }
 
-async fn note(
+/// Writes down who did what, within the transaction that did it.
+pub async fn note(
     tx: &Tx,
     now: &Now,
     request: &RequestId,
