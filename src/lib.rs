@@ -42,4 +42,5 @@ pub mod dashboard;
 pub mod doctor;
 pub mod home;
 pub mod preflight;
+pub mod schedule;
 pub mod serve;

@@ -1,9 +1,8 @@
 //! What identity does by itself: replaces the key that signs when it is old, and forgets what is over.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::json;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,12 +15,11 @@ use crate::{
     audit::{self, Actor},
     db::{Batch, sql},
     http::chain,
+    schedule,
 };
 
 /// Between two rounds, in the product's own time, where keys are not replaced more often.
 const EVERY: TimeDelta = TimeDelta::hours(1);
-/// How often to look at the clock.
-const TICK: TimeDelta = TimeDelta::minutes(1);
 /// What has expired is still told apart from what never was for so long.
 const KEPT: TimeDelta = TimeDelta::days(30);
 /// A session that is over is remembered for so long: where an account was used from, and by what.
@@ -29,28 +27,15 @@ const SESSIONS_KEPT: TimeDelta = TimeDelta::days(90);
 
 /// Goes round now and then until `stop`.
 pub async fn run(app: App, stop: CancellationToken) {
-    let every = rotate_after(&app).unwrap_or(EVERY).clamp(TimeDelta::seconds(1), EVERY);
-    let tick = every.min(TICK).to_std().unwrap_or_default();
-    let mut last: Option<DateTime<Utc>> = None;
-    while !stop.is_cancelled() {
-        // The clock may be moved, which wakes everybody.
-        let woken = app.wake.woken();
-        let now = app.clock.now();
-        if last.is_none_or(|last| now.at - last >= every) {
-            last = Some(now.at);
-            if let Err(error) = rotate_keys(&app).await {
-                tracing::error!(feature = "identity", error = %chain(&error), "The signing key could not be replaced");
-            }
-            if let Err(error) = forget(&app).await {
-                tracing::warn!(feature = "identity", error = %chain(&error), "Could not clean up");
-            }
+    schedule::every(&app, rotate_after(&app).unwrap_or(EVERY).min(EVERY), &stop, |app| async move {
+        if let Err(error) = rotate_keys(&app).await {
+            tracing::error!(feature = "identity", error = %chain(&error), "The signing key could not be replaced");
         }
-        tokio::select! {
-            () = woken => {}
-            () = sleep(tick) => {}
-            () = stop.cancelled() => {}
+        if let Err(error) = forget(&app).await {
+            tracing::warn!(feature = "identity", error = %chain(&error), "Could not clean up");
         }
-    }
+    })
+    .await;
 }
 
 /// How long the last token may live that a key signs.

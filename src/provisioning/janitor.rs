@@ -7,7 +7,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use serde_json::json;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,12 +16,11 @@ use crate::{
     clock::Now,
     db::{Batch, Tx, skip_locked, sql},
     http::chain,
+    schedule,
 };
 
 /// Between two sweeps, in the product's own time, where nothing is abandoned sooner.
 const EVERY: TimeDelta = TimeDelta::hours(1);
-/// How often to look at the clock.
-const TICK: TimeDelta = TimeDelta::minutes(1);
 /// What has expired is still told apart from what never was for so long.
 const KEPT: TimeDelta = TimeDelta::days(30);
 /// Sign-ups in one look.
@@ -30,25 +28,12 @@ const LIMIT: i64 = 100;
 
 /// Sweeps now and then until `stop`.
 pub async fn run(app: App, stop: CancellationToken) {
-    let every = abandoned_after(&app).clamp(TimeDelta::seconds(1), EVERY);
-    let tick = every.min(TICK).to_std().unwrap_or_default();
-    let mut last: Option<DateTime<Utc>> = None;
-    while !stop.is_cancelled() {
-        // The clock may be moved, which wakes everybody.
-        let woken = app.wake.woken();
-        let now = app.clock.now();
-        if last.is_none_or(|last| now.at - last >= every) {
-            last = Some(now.at);
-            if let Err(error) = sweep(&app).await {
-                tracing::warn!(feature = "janitor", error = %chain(&error), "Could not sweep");
-            }
+    schedule::every(&app, abandoned_after(&app).min(EVERY), &stop, |app| async move {
+        if let Err(error) = sweep(&app).await {
+            tracing::warn!(feature = "janitor", error = %chain(&error), "Could not sweep");
         }
-        tokio::select! {
-            () = woken => {}
-            () = sleep(tick) => {}
-            () = stop.cancelled() => {}
-        }
-    }
+    })
+    .await;
 }
 
 fn abandoned_after(app: &App) -> TimeDelta {
