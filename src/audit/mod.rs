@@ -4,9 +4,14 @@
 mod api;
 mod store;
 
+use sea_orm::DbErr;
 use uuid::Uuid;
 
-use crate::{clock::Now, db::Batch};
+use crate::{
+    clock::Now,
+    db::{Batch, Tx},
+    http::RequestId,
+};
 
 pub use api::routes;
 pub use store::{AuditEvent, list};
@@ -72,4 +77,18 @@ pub fn append(batch: &mut Batch, now: &Now, event: Event) {
         detail: event.detail,
         created_at: now.at,
     });
+}
+
+/// Records an event by itself, where nothing else is inserted with it: who did what, to which tenant.
+pub async fn note(
+    tx: &Tx,
+    now: &Now,
+    RequestId(request): &RequestId,
+    (actor, tenant_id): (Actor, Option<Uuid>),
+    action: &'static str,
+    detail: serde_json::Value,
+) -> Result<(), DbErr> {
+    let mut batch = Batch::default();
+    append(&mut batch, now, Event { actor, tenant_id, action, request_id: Some(request.clone()), detail });
+    batch.send(tx).await.map_err(|refused| refused.source)
 }

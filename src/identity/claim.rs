@@ -39,7 +39,7 @@ pub async fn claim(tx: &Tx, now: &Now, user_id: Uuid) -> Result<bool, DbErr> {
     if tx.query_one_raw(sql(tx, user, [user_id.into(), now.at.into()])).await?.is_none() {
         return Ok(false);
     }
-    sessions::revoke_all(tx, now, user_id, "address_claimed").await?;
+    sessions::end_others(tx, now, user_id, None, "address_claimed").await?;
     let links = "update one_time_tokens set used_at = $2 where user_id = $1 and used_at is null";
     tx.execute_raw(sql(tx, links, [user_id.into(), now.at.into()])).await?;
     for of_user in [

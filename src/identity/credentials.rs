@@ -183,7 +183,7 @@ pub async fn reset(
     let user = users::prove(&tx, &now, spent.user_id, &spent.email).await?;
     let update = "update users set password_hash = $2, updated_at = $3 where id = $1";
     tx.execute_raw(sql(&tx, update, [user.id.into(), hash.into(), now.at.into()])).await?;
-    sessions::revoke_all(&tx, &now, user.id, "password_reset").await?;
+    sessions::end_others(&tx, &now, user.id, None, "password_reset").await?;
     let detail = json!({"user_id": user.id, "claimed": has_ended});
     is_set(&tx, &now, &app.post, &user, ("user.password_reset", detail), request).await?;
     Ok((tx, now))

@@ -137,7 +137,7 @@ pub enum Error {
     #[error("too many wrong tries")]
     TooManyTries {
         /// How long.
-        retry_after: std::time::Duration,
+        retry_after: Duration,
     },
     /// Inserts that were refused.
     #[error(transparent)]

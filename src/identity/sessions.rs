@@ -168,13 +168,7 @@ async fn revoke(tx: &Tx, now: &Now, id: Uuid, reason: &'static str) -> Result<Op
     Ended::find_by_statement(sql(tx, update, [now.at.into(), reason.into(), id.into()])).one(tx).await
 }
 
-/// Ends all of a user's open sessions.
-pub async fn revoke_all(tx: &Tx, now: &Now, user_id: Uuid, reason: &'static str) -> Result<(), DbErr> {
-    let update = "update sessions set revoked_at = $1, revoked_reason = $2 where user_id = $3 and revoked_at is null";
-    tx.execute_raw(sql(tx, update, [now.at.into(), reason.into(), user_id.into()])).await.map(drop)
-}
-
-/// Ends all of a user's open sessions but the one to keep; answers those that it ended.
+/// Ends all of a user's open sessions, but for the one to keep; answers those that it ended.
 pub async fn end_others(
     tx: &Tx,
     now: &Now,

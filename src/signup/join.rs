@@ -84,16 +84,9 @@ pub(super) async fn join(
         }
     };
     let invite = team::accept(tx, now, token, (user_id, &email)).await?;
-    let mut batch = Batch::default();
-    let event = audit::Event {
-        actor: Actor::User(user_id),
-        tenant_id: Some(invite.tenant_id),
-        action: "invite.accepted",
-        request_id: Some(request.0.clone()),
-        detail: json!({"invite_id": invite.id, "user_id": user_id, "role": invite.role}),
-    };
-    audit::append(&mut batch, now, event);
-    batch.send(tx).await.map_err(|refused| Error::Database(refused.source))?;
+    let who = (Actor::User(user_id), Some(invite.tenant_id));
+    let detail = json!({"invite_id": invite.id, "user_id": user_id, "role": invite.role});
+    audit::note(tx, now, request, who, "invite.accepted", detail).await?;
     let pending = Pending::new(now, user_id, Some(invite.tenant_id), by).leading_to(then);
     Ok(second_factor::enter(tx, now, post, (&pending, None), (client, request)).await?)
 }

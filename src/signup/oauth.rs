@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     app::App,
-    audit::Actor,
+    audit::{self, Actor},
     billing::Payment,
     http::{FieldError, Path, Problem, Query, RequestId, line},
     identity::{
@@ -31,9 +31,9 @@ use crate::{
         api::oauth::{configured, refused, set_out},
         browser,
         oauth::{
-            self, Person, Recognised,
+            self, Person,
             flow::{Aim, Flow},
-            provider::{Binding, Provider},
+            provider::Provider,
         },
         pages,
         second_factor::{self, Entry, Pending},
@@ -178,7 +178,7 @@ async fn come_back(
             oauth::link(&tx, &now, &app.post, user_id, &person).await?;
             let detail = json!({"user_id": user_id, "provider": person.provider});
             let who = (Actor::User(user_id), Some(user.tenant_id));
-            identity::api::note(&tx, &now, &request, who, "identity.linked", detail).await?;
+            audit::note(&tx, &now, &request, who, "identity.linked", detail).await?;
             tx.commit().await?;
             app.wake.wake();
             Ok(go(LINKED, []))
@@ -218,9 +218,7 @@ async fn prove(app: &App, provider: &Provider, flow: &Flow, answer: &ComeBack) -
     }
     let code = answer.code.as_deref().filter(|code| !code.is_empty());
     let code = code.ok_or_else(|| Problem::from(identity::Error::OauthFailed(provider.label())))?;
-    let [nonce, verifier] = flow.secrets();
-    let binding = Binding { state: &SecretString::default(), nonce: &nonce, verifier: &verifier };
-    provider.person(&now, code, &binding).await.map_err(told)
+    provider.person(&now, code, &flow.binding()).await.map_err(told)
 }
 
 /// Somebody who has been here before, or whose address has.
@@ -230,7 +228,7 @@ async fn known(
     (client, request, by, then): (Client, &RequestId, &str, Option<String>),
 ) -> Result<Option<Entry>, Problem> {
     let (tx, now) = (app.db.begin().await?, app.clock.now());
-    let Recognised::User(user_id) = oauth::recognise(&tx, &now, &app.post, person).await? else { return Ok(None) };
+    let Some(user_id) = oauth::recognise(&tx, &now, &app.post, person).await? else { return Ok(None) };
     let pending = Pending::new(&now, user_id, None, by).leading_to(then);
     let entry = second_factor::enter(&tx, &now, &app.post, (&pending, None), (client, request)).await?;
     tx.commit().await?;
@@ -300,8 +298,8 @@ async fn invited(
 ) -> Result<Entry, Problem> {
     let (tx, now) = (app.db.begin().await?, app.clock.now());
     let newcomer = match oauth::recognise(&tx, &now, &app.post, person).await? {
-        Recognised::User(user_id) => Newcomer::Known(user_id),
-        Recognised::Nobody => Newcomer::New {
+        Some(user_id) => Newcomer::Known(user_id),
+        None => Newcomer::New {
             email: person.email.clone().ok_or(identity::Error::OauthEmailMissing)?,
             name: person.name.as_deref().and_then(|name| line("name", name, 100).ok()),
             password_hash: None,

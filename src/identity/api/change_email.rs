@@ -7,10 +7,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Accepted, LinkToken, NO_SOONER, cool_down, email::Verified, note};
+use super::{Accepted, LinkToken, NO_SOONER, cool_down, email::Verified};
 use crate::{
     app::App,
-    audit::Actor,
+    audit::{self, Actor},
     http::{FieldError, IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
     identity::{CurrentUser, change_email as verbs, email::Email, reauth, users},
 };
@@ -69,7 +69,7 @@ pub(in crate::identity) async fn ask_change_of_email(
         let tx = app.db.begin().await?;
         verbs::ask(&tx, &now, &app.post, (user.user_id, &new), cool_down(app)).await?;
         let who = (Actor::User(user.user_id), None);
-        note(&tx, &now, request, who, "user.email_change_asked", json!({"email": new.as_str()})).await?;
+        audit::note(&tx, &now, request, who, "user.email_change_asked", json!({"email": new.as_str()})).await?;
         let message = "A link to confirm the new address is on its way there. Until it is used, nothing changes.";
         let done = once.commit(tx, &now, Reply::new(StatusCode::ACCEPTED, &Accepted { message })).await;
         tokio::time::sleep_until(answer_at).await;
@@ -108,7 +108,7 @@ pub(in crate::identity) async fn change_email(
         let changed = verbs::confirm(&tx, &now, &app.post, token, by).await?;
         let who = (Actor::User(changed.user.id), None);
         let detail = json!({"from": changed.old, "to": changed.user.email});
-        note(&tx, &now, request, who, "user.email_changed", detail).await?;
+        audit::note(&tx, &now, request, who, "user.email_changed", detail).await?;
         Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &Verified { user: changed.user })).await?)
     })
     .await

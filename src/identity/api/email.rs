@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Accepted, Nothing, ProofToken, cool_down, note};
+use super::{Accepted, Nothing, ProofToken, cool_down};
 use crate::{
     app::App,
-    audit::Actor,
+    audit::{self, Actor},
     clock::Now,
     db::Tx,
     http::{IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
@@ -64,7 +64,7 @@ pub(in crate::identity) async fn prove_email(
 ) -> Result<(UserView, bool), Error> {
     let (user, has_ended) = users::verify_email(tx, now, post, link).await?;
     let detail = json!({"email": user.email, "claimed": has_ended});
-    note(tx, now, request, (Actor::User(user.id), None), "user.email_verified", detail).await?;
+    audit::note(tx, now, request, (Actor::User(user.id), None), "user.email_verified", detail).await?;
     Ok((user, has_ended))
 }
 

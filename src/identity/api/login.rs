@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{answer, cool_down, note, sessions::note_end, tokens};
+use super::{answer, cool_down, sessions::note_end, tokens};
 use crate::{
     app::App,
-    audit::Actor,
+    audit::{self, Actor},
     clock::Now,
     db::Tx,
     http::{self, Once, Posted, Problem, Reply, RequestId},
@@ -159,7 +159,7 @@ pub(in crate::identity) async fn switch(
     let opened = credentials::switch(&tx, &now, &app.post, (user, tenant_id), client.kept()).await?;
     let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
     let detail = json!({"session_id": opened.session_id, "by": "switch_tenant"});
-    note(&tx, &now, request, who, "session.opened", detail).await?;
+    audit::note(&tx, &now, request, who, "session.opened", detail).await?;
     Ok((tx, now, opened))
 }
 

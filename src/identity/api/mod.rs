@@ -17,7 +17,6 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use uuid::Uuid;
 
 pub(super) use change_email::{ask_change_of_email, change_email};
 pub(super) use email::prove_email;
@@ -39,10 +38,9 @@ use super::{
 };
 use crate::{
     app::App,
-    audit::{self, Actor},
     clock::Now,
-    db::{Batch, Tx},
-    http::{FieldError, IdempotencyKey, Once, Problem, Reply, RequestId},
+    db::Tx,
+    http::{FieldError, IdempotencyKey, Once, Problem, Reply},
 };
 
 /// This slice's routes.
@@ -158,19 +156,4 @@ async fn answer(app: &App, once: &Once<'_>, (tx, now, entry): (Tx, Now, Entry)) 
 pub(super) async fn tokens(app: &App, tx: &Tx, now: &Now, opened: &Opened) -> Result<TokenSet, Error> {
     let standing = standing(tx, opened.user_id, opened.tenant_id).await?;
     Ok(signed(&app.keys, now, opened, &standing))
-}
-
-/// Writes down who did what, within the transaction that did it.
-pub async fn note(
-    tx: &Tx,
-    now: &Now,
-    request: &RequestId,
-    (actor, tenant_id): (Actor, Option<Uuid>),
-    action: &'static str,
-    detail: serde_json::Value,
-) -> Result<(), Error> {
-    let mut batch = Batch::default();
-    let event = audit::Event { actor, tenant_id, action, request_id: Some(request.0.clone()), detail };
-    audit::append(&mut batch, now, event);
-    Ok(batch.send(tx).await?)
 }

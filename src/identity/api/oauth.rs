@@ -9,10 +9,9 @@ use serde_json::json;
 use url::Url;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::note;
 use crate::{
     app::App,
-    audit::Actor,
+    audit::{self, Actor},
     db::Batch,
     http::{Listing, Path, Problem, RequestId},
     identity::{
@@ -53,7 +52,8 @@ pub async fn set_out(
     let now = app.clock.now();
     let mut batch = Batch::default();
     let begun = flow::begin(app, &mut batch, &now, headers, provider.name(), aim);
-    let url = provider.authorize_url(&now, &begun.binding()).await.map_err(|error| refused(provider, &error))?;
+    let url =
+        provider.authorize_url(&now, &begun.state, &begun.binding).await.map_err(|error| refused(provider, &error))?;
     let tx = app.db.begin().await?;
     batch.send(&tx).await.map_err(|refused| Problem::database(&refused.source))?;
     tx.commit().await?;
@@ -102,7 +102,8 @@ pub(in crate::identity) async fn unlink(
     let tx = app.db.begin().await?;
     oauth::unlink(&tx, &now, &app.post, user.user_id, provider).await?;
     let who = (Actor::User(user.user_id), Some(user.tenant_id));
-    note(&tx, &now, request, who, "identity.unlinked", json!({"user_id": user.user_id, "provider": provider})).await?;
+    audit::note(&tx, &now, request, who, "identity.unlinked", json!({"user_id": user.user_id, "provider": provider}))
+        .await?;
     tx.commit().await?;
     app.wake.wake();
     Ok(())

@@ -5,10 +5,10 @@ use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Nothing, note};
+use super::Nothing;
 use crate::{
     app::App,
-    audit::Actor,
+    audit::{self, Actor},
     clock::Now,
     db::Tx,
     http::{self, Listing, PageQuery, Path, Problem, Query, RequestId},
@@ -96,5 +96,5 @@ pub(super) async fn note_end(
 ) -> Result<(), Error> {
     let Some(session) = ended else { return Ok(()) };
     let detail = json!({"session_id": session.id, "user_id": session.user_id, "reason": reason});
-    note(tx, now, request, (actor, Some(session.tenant_id)), "session.revoked", detail).await
+    Ok(audit::note(tx, now, request, (actor, Some(session.tenant_id)), "session.revoked", detail).await?)
 }

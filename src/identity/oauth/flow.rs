@@ -63,18 +63,12 @@ pub struct Flow {
 
 /// A flow that is about to begin: what goes to the provider, and the browser's cookie.
 pub struct Begun {
-    state: SecretString,
-    nonce: SecretString,
-    verifier: SecretString,
+    /// Names the flow.
+    pub state: SecretString,
+    /// What the provider's answer is bound to.
+    pub binding: Binding,
     /// Names the browser from now on.
     pub cookie: HeaderValue,
-}
-
-impl Begun {
-    /// What the provider is bound to.
-    pub fn binding(&self) -> Binding<'_> {
-        Binding { state: &self.state, nonce: &self.nonce, verifier: &self.verifier }
-    }
 }
 
 /// Keeps a flow of this browser to `provider`.
@@ -101,7 +95,7 @@ pub fn begin(app: &App, batch: &mut Batch, now: &Now, headers: &HeaderMap, provi
         created_at: now.at,
     });
     let cookie = COOKIE.set(&app.config, browser.expose_secret(), LIFE);
-    Begun { state, nonce, verifier, cookie }
+    Begun { state, binding: Binding { nonce, verifier }, cookie }
 }
 
 /// 256 bits, base64url.
@@ -139,8 +133,8 @@ impl Flow {
         COOKIE.read(&app.config, headers)
     }
 
-    /// The secrets that the provider's answer is bound to.
-    pub fn secrets(&self) -> [SecretString; 2] {
-        [self.nonce.clone().into(), self.verifier.clone().into()]
+    /// What the provider's answer is bound to.
+    pub fn binding(&self) -> Binding {
+        Binding { nonce: self.nonce.clone().into(), verifier: self.verifier.clone().into() }
     }
 }

@@ -51,15 +51,6 @@ impl Person {
     }
 }
 
-/// Whose account a person is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recognised {
-    /// This user's.
-    User(Uuid),
-    /// Nobody's yet.
-    Nobody,
-}
-
 #[derive(FromQueryResult)]
 struct Owner {
     id: Uuid,
@@ -67,11 +58,11 @@ struct Owner {
     is_proved: bool,
 }
 
-/// Whose account a person is. An account with an address that the provider proves becomes theirs.
+/// The user that a person is here, where they are known. An account with an address that the provider proves becomes theirs.
 ///
 /// # Errors
 /// [`Error::EmailTaken`] where an account has the address and that proves nothing; [`Error::Disabled`].
-pub async fn recognise(tx: &Tx, now: &Now, post: &Post, person: &Person) -> Result<Recognised, Error> {
+pub async fn recognise(tx: &Tx, now: &Now, post: &Post, person: &Person) -> Result<Option<Uuid>, Error> {
     let used = "update oauth_identities set last_used_at = $3, email = coalesce($4, email) where provider = $1 and subject = $2 \
                 returning user_id";
     let email = person.email.as_ref().map(|email| email.as_str().to_owned());
@@ -79,10 +70,10 @@ pub async fn recognise(tx: &Tx, now: &Now, post: &Post, person: &Person) -> Resu
     if let Some(row) = tx.query_one_raw(sql(tx, used, values)).await? {
         let user_id: Uuid = row.try_get("", "user_id")?;
         let owner = owner(tx, "id = $1", user_id.into()).await?.ok_or(Error::NotFound)?;
-        return if owner.is_disabled { Err(Error::Disabled) } else { Ok(Recognised::User(owner.id)) };
+        return if owner.is_disabled { Err(Error::Disabled) } else { Ok(Some(owner.id)) };
     }
-    let Some(email) = &person.email else { return Ok(Recognised::Nobody) };
-    let Some(owner) = owner(tx, "email = $1", email.as_str().into()).await? else { return Ok(Recognised::Nobody) };
+    let Some(email) = &person.email else { return Ok(None) };
+    let Some(owner) = owner(tx, "email = $1", email.as_str().into()).await? else { return Ok(None) };
     if owner.is_disabled || !person.email_is_proved {
         return Err(Error::EmailTaken);
     }
@@ -94,7 +85,7 @@ pub async fn recognise(tx: &Tx, now: &Now, post: &Post, person: &Person) -> Resu
         Error::IdentityTaken => Error::EmailTaken,
         other => other,
     })?;
-    Ok(Recognised::User(owner.id))
+    Ok(Some(owner.id))
 }
 
 async fn owner(tx: &Tx, condition: &str, value: sea_orm::Value) -> Result<Option<Owner>, DbErr> {

@@ -55,14 +55,12 @@ pub enum ProviderError {
     Refused(String),
 }
 
-/// What one way to a provider and back is bound to.
-pub struct Binding<'a> {
-    /// Comes back with the browser.
-    pub state: &'a SecretString,
+/// What a provider's answer is bound to.
+pub struct Binding {
     /// Comes back in the ID token.
-    pub nonce: &'a SecretString,
+    pub nonce: SecretString,
     /// Shows that whoever exchanges the code began the flow (RFC 7636).
-    pub verifier: &'a SecretString,
+    pub verifier: SecretString,
 }
 
 /// The configured providers. Clones share what was read of them.
@@ -136,15 +134,19 @@ impl Provider {
         label(&self.name)
     }
 
-    /// Where to send the browser.
+    /// Where to send the browser. `state` comes back with it.
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`].
-    pub async fn authorize_url(&self, now: &Now, binding: &Binding<'_>) -> Result<Url, ProviderError> {
+    pub async fn authorize_url(
+        &self,
+        now: &Now,
+        state: &SecretString,
+        binding: &Binding,
+    ) -> Result<Url, ProviderError> {
         let metadata = self.metadata(now).await?;
         let client = self.client(&metadata);
-        let [state, nonce, verifier] =
-            [binding.state, binding.nonce, binding.verifier].map(ExposeSecret::expose_secret);
+        let [state, nonce, verifier] = [state, &binding.nonce, &binding.verifier].map(ExposeSecret::expose_secret);
         let verifier = PkceCodeVerifier::new(verifier.to_owned());
         let (state, nonce) = (CsrfToken::new(state.to_owned()), Nonce::new(nonce.to_owned()));
         let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
@@ -175,7 +177,7 @@ impl Provider {
     ///
     /// # Errors
     /// See [`ProviderError`].
-    pub async fn person(&self, now: &Now, code: &str, binding: &Binding<'_>) -> Result<Person, ProviderError> {
+    pub async fn person(&self, now: &Now, code: &str, binding: &Binding) -> Result<Person, ProviderError> {
         let metadata = self.metadata(now).await?;
         let client = self.client(&metadata);
         let request = client.exchange_code(AuthorizationCode::new(code.to_owned()));

@@ -12,7 +12,7 @@ use super::{is_on, pass};
 use crate::{
     audit::{self, Actor},
     clock::Now,
-    db::{Batch, Tx, sql},
+    db::{Tx, sql},
     http::RequestId,
     identity::{Client, Error, credentials, sessions::Opened, users},
     mail::Post,
@@ -165,15 +165,8 @@ async fn open(
         None => users::last_used(tx, pending.user_id).await?.ok_or(Error::NotFound)?,
     };
     let opened = credentials::enter(tx, now, post, (pending.user_id, tenant_id), client.kept()).await?;
-    let mut batch = Batch::default();
-    let event = audit::Event {
-        actor: Actor::User(opened.user_id),
-        tenant_id: Some(tenant_id),
-        action: "session.opened",
-        request_id: Some(request.0.clone()),
-        detail: json!({"session_id": opened.session_id, "by": pending.by, "second_factor": second_factor}),
-    };
-    audit::append(&mut batch, now, event);
-    batch.send(tx).await?;
+    let who = (Actor::User(opened.user_id), Some(tenant_id));
+    let detail = json!({"session_id": opened.session_id, "by": pending.by, "second_factor": second_factor});
+    audit::note(tx, now, request, who, "session.opened", detail).await?;
     Ok(opened)
 }
