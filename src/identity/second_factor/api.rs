@@ -109,20 +109,33 @@ async fn confirm_set_up(
     user: CurrentUser,
     Posted { body: Code { totp }, key }: Posted<Code>,
 ) -> Result<Reply, Problem> {
-    switch_on(&app, &key, (user.user_id, &totp), &request).await
+    make_codes(&app, &key, Occasion::SwitchOn, (user.user_id, &totp), &request).await
 }
 
-/// What the JSON edge and the page do alike. A repeat shows the same codes, so that a double click loses none.
-pub(super) async fn switch_on(
+/// What recovery codes are made for.
+#[derive(Clone, Copy)]
+pub(super) enum Occasion {
+    /// The second factor is switched on.
+    SwitchOn,
+    /// They replace the old ones.
+    Renew,
+}
+
+/// What the JSON edge and the pages do alike. A repeat shows the same codes, so that a double click loses none.
+pub(super) async fn make_codes(
     app: &App,
     key: &IdempotencyKey,
+    occasion: Occasion,
     (user_id, totp): (Uuid, &SecretString),
     request: &RequestId,
 ) -> Result<Reply, Problem> {
     let once = Once::new(app, key, &user_id.to_string());
     once.run(async {
         let (tx, now) = begin(app, Some(user_id)).await?;
-        let recovery_codes = confirm(&tx, &now, &app.post, (user_id, totp), request).await?;
+        let recovery_codes = match occasion {
+            Occasion::SwitchOn => confirm(&tx, &now, &app.post, (user_id, totp), request).await?,
+            Occasion::Renew => renew(&tx, &now, &app.post, (user_id, totp), request).await?,
+        };
         Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &RecoveryCodes { recovery_codes })).await?)
     })
     .await
@@ -140,23 +153,7 @@ async fn new_recovery_codes(
     user: CurrentUser,
     Posted { body: Code { totp }, key }: Posted<Code>,
 ) -> Result<Reply, Problem> {
-    make_codes(&app, &key, (user.user_id, &totp), &request).await
-}
-
-/// What the JSON edge and the page do alike.
-pub(super) async fn make_codes(
-    app: &App,
-    key: &IdempotencyKey,
-    (user_id, totp): (Uuid, &SecretString),
-    request: &RequestId,
-) -> Result<Reply, Problem> {
-    let once = Once::new(app, key, &user_id.to_string());
-    once.run(async {
-        let (tx, now) = begin(app, Some(user_id)).await?;
-        let recovery_codes = renew(&tx, &now, &app.post, (user_id, totp), request).await?;
-        Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &RecoveryCodes { recovery_codes })).await?)
-    })
-    .await
+    make_codes(&app, &key, Occasion::Renew, (user.user_id, &totp), &request).await
 }
 
 /// Switches the second factor off, with a code of the app or a recovery code.

@@ -94,7 +94,7 @@ async fn confirm(
     visit: Visit,
     Form { body: Code { totp }, key }: Form<Code>,
 ) -> Result<Response, Problem> {
-    let refused = match api::switch_on(&app, &key, (user.user_id, &totp), &request).await {
+    let refused = match api::make_codes(&app, &key, api::Occasion::SwitchOn, (user.user_id, &totp), &request).await {
         Ok(reply) => return show_codes(&visit, reply, true),
         Err(refused) if ["TOTP_ALREADY_ON", "TOTP_OFF"].contains(&refused.code) => return Ok(go_to(HOME, [])),
         Err(refused) => signin::wrong(refused)?,
@@ -186,7 +186,7 @@ async fn new_codes(
     visit: Visit,
     Form { body: Code { totp }, key }: Form<Code>,
 ) -> Result<Response, Problem> {
-    match api::make_codes(&app, &key, (user.user_id, &totp), &request).await {
+    match api::make_codes(&app, &key, api::Occasion::Renew, (user.user_id, &totp), &request).await {
         Ok(reply) => show_codes(&visit, reply, false),
         Err(refused) if refused.code == "TOTP_OFF" => Ok(go_to(HOME, [])),
         Err(refused) => {
