@@ -123,6 +123,22 @@ impl Providers {
     }
 }
 
+/// Where Microsoft issues tokens: its clouds, and what they were before.
+const MICROSOFT: [&str; 6] = [
+    "microsoftonline.com",
+    "microsoftonline.us",
+    "partner.microsoftonline.cn",
+    "chinacloudapi.cn",
+    "ciamlogin.com",
+    "windows.net",
+];
+
+/// Whether Google itself keeps the mailbox. It vouches for others as it once saw them, and they may have other owners since (Google, "Verify the
+/// Google ID token on your server side").
+fn is_googles_own(email: Option<&Email>, claims: &Claims) -> bool {
+    claims.additional_claims().hd.is_some() || email.is_some_and(|email| email.as_str().ends_with("@gmail.com"))
+}
+
 impl Provider {
     /// As the configuration calls it.
     pub fn name(&self) -> &str {
@@ -216,9 +232,11 @@ impl Provider {
             }
             email => (email.cloned(), claims.email_verified(), full_name(claims.name())),
         };
-        // An administrator of any Microsoft tenant can write any address there ("nOAuth").
-        let email_is_proved = is_verified == Some(true) && !self.is_microsoft(&metadata);
         let email = email.and_then(|email| Email::parse(&email).ok());
+        // An administrator of any Microsoft tenant can write any address there ("nOAuth").
+        let email_is_proved = is_verified == Some(true)
+            && !self.is_microsoft(&metadata)
+            && (!self.is_google() || is_googles_own(email.as_ref(), &claims));
         Ok(Person { provider: self.name.clone(), subject, email, email_is_proved, name })
     }
 
@@ -278,7 +296,12 @@ impl Provider {
 
     fn is_microsoft(&self, metadata: &Metadata) -> bool {
         let host = self.settings.issuer.host_str().unwrap_or_default();
-        self.name == "microsoft" || host == "login.microsoftonline.com" || is_template(metadata)
+        let is_theirs = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
+        self.name == "microsoft" || MICROSOFT.into_iter().any(is_theirs) || is_template(metadata)
+    }
+
+    fn is_google(&self) -> bool {
+        self.settings.issuer.host_str() == Some("accounts.google.com")
     }
 
     async fn metadata(&self, now: &Now) -> Result<Arc<Metadata>, ProviderError> {

@@ -36,6 +36,8 @@ pub(super) struct MoreClaims {
     pub(super) tid: Option<String>,
     /// The person in it.
     pub(super) oid: Option<String>,
+    /// Google's customer whose address it is.
+    pub(super) hd: Option<String>,
     /// Not before, in Unix seconds.
     pub(super) nbf: Option<i64>,
 }
