@@ -13,7 +13,7 @@ create table one_time_tokens_next (
   -- Keyed hash of the code that may be typed on another device; null where there is none.
   code_hash bytea,
   -- Wrong codes so far. A few end the code, not the link.
-  code_tries bigint not null,
+  code_tries bigint not null default 0,
   -- The address that using the token proves.
   email text not null,
   expires_at timestamptz not null,

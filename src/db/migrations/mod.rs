@@ -151,7 +151,9 @@ impl sea_orm_migration::MigrationName for Identity {
 #[async_trait::async_trait]
 impl MigrationTrait for Identity {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.get_connection().execute_unprepared(include_str!("0003_identity.up.sql")).await.map(drop)
+        let db = manager.get_connection();
+        lock(db, "one_time_tokens").await?;
+        db.execute_unprepared(include_str!("0003_identity.up.sql")).await.map(drop)
     }
 
     /// Ways in and second factors cannot go back to a version that knows of none.
@@ -166,6 +168,14 @@ impl MigrationTrait for Identity {
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
+}
+
+/// Keeps others from writing to a table that is about to be copied: replicas of the version before are still at work.
+async fn lock(db: &impl ConnectionTrait, table: &str) -> Result<(), DbErr> {
+    if db.get_database_backend() == DbBackend::Postgres {
+        db.execute_unprepared(&format!("lock table {table} in access exclusive mode")).await?;
+    }
+    Ok(())
 }
 
 /// Takes back only what holds nothing.
