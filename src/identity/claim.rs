@@ -30,8 +30,9 @@ pub async fn is_due(db: &impl ConnectionTrait, user_id: Uuid) -> Result<bool, Db
     Ok(db.query_one_raw(sql(db, query, [user_id.into()])).await?.is_some())
 }
 
-/// Ends whatever came before the address was proved: password, sessions, sign-up tokens, links, identities, second factor, and the
-/// webhooks that the owner's tenants had. Answers whether anything was to be ended; once the address is proved, nothing is. Call it before
+/// Ends whatever came before the address was proved: password, sessions, sign-up tokens, links, identities and second factor; and of the
+/// tenants that the user owns the webhooks, open invites, other members, and the address that invoices go to. All of that a stranger may have put
+/// there. Answers whether anything was to be ended; once the address is proved, nothing is. Call it before
 /// the proof is written down.
 pub async fn claim(tx: &Tx, now: &Now, user_id: Uuid) -> Result<bool, DbErr> {
     let user = "update users set password_hash = null, claimed_at = $2, updated_at = $2 \
@@ -46,10 +47,26 @@ pub async fn claim(tx: &Tx, now: &Now, user_id: Uuid) -> Result<bool, DbErr> {
         "delete from oauth_identities where user_id = $1",
         "delete from totp_factors where user_id = $1",
         "delete from recovery_codes where user_id = $1",
-        "update webhook_endpoints set enabled = false where tenant_id in \
-         (select tenant_id from memberships where user_id = $1 and role = 'owner')",
     ] {
         tx.execute_raw(sql(tx, of_user, [user_id.into()])).await?;
+    }
+    let owned = "(select o.tenant_id from memberships o where o.user_id = $1 and o.role = 'owner')";
+    for of_tenants in [
+        format!("update webhook_endpoints set enabled = false, updated_at = $2 where tenant_id in {owned}"),
+        format!(
+            "update invites set revoked_at = $2 where tenant_id in {owned} and accepted_at is null and revoked_at is null"
+        ),
+        format!(
+            "update tenants set billing_email = (select u.email from users u where u.id = $1), updated_at = $2 where id in {owned}"
+        ),
+        format!(
+            "update users set left_last_tenant_at = $2 where id <> $1 \
+             and exists (select 1 from memberships m where m.user_id = users.id and m.tenant_id in {owned}) \
+             and not exists (select 1 from memberships m where m.user_id = users.id and m.tenant_id not in {owned})"
+        ),
+        format!("delete from memberships where user_id <> $1 and created_at <= $2 and tenant_id in {owned}"),
+    ] {
+        tx.execute_raw(sql(tx, &of_tenants, [user_id.into(), now.at.into()])).await?;
     }
     Ok(true)
 }
