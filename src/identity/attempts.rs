@@ -39,6 +39,8 @@ pub struct Pace {
 impl Pace {
     /// Of an account from one network.
     pub const NEAR: Self = Self { free: 5, longest: TimeDelta::minutes(15) };
+    /// Of letters to an address that did not ask for them itself, whoever has them sent.
+    pub const LETTERS: Self = Self { free: 3, longest: TimeDelta::minutes(15) };
     /// Of an account from everywhere, so that many networks together do not get far either.
     pub const FAR: Self = Self { free: 20, longest: TimeDelta::seconds(10) };
 

@@ -18,9 +18,8 @@ use crate::{
     audit,
     billing::Payment,
     clock::Now,
-    db::Batch,
-    http::{Once, Reply},
-    identity::{attempts::PasswordTry, passwords, second_factor, sessions, signup_token},
+    http::{Once, Reply, RequestId},
+    identity::{self, attempts::PasswordTry, credentials, passwords, second_factor, sessions, signup_token},
     plans::flags,
     provisioning,
     tenants::{self, Door, TenantView, slugs::Slug},
@@ -134,19 +133,25 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, fr
     };
     // A password is tried here as at a log-in.
     let tried = PasswordTry::begin(app, signup.asked.email.as_str(), from.network).await?;
-    if !app.hasher.verify(signup.password.clone(), hash).await? {
-        return Err(Error::EmailTaken);
-    }
-    // A password alone does not open what a second factor protects: whoever has one signs in.
-    if second_factor::is_on(app.db.read(), user.id).await? {
+    if !app.hasher.verify(signup.password.clone(), hash.clone()).await? {
         return Err(Error::EmailTaken);
     }
     let tenant = tenants::by_id(app.db.read(), tenant_id).await?.ok_or(Error::EmailTaken)?;
     let queued = provisioning::current(app.db.read(), tenant_id).await?.is_some_and(|run| run.queued_at.is_some());
     let next = wizard::next(&tenant, queued);
     let owner = UserView { id: user.id, email: signup.asked.email.as_str().to_owned() };
-    let now = app.clock.now();
     let tx = app.db.begin().await?;
+    // Whoever has proved the address in the meantime, or set another password, has ended this.
+    credentials::hold_password(&tx, user.id, &hash).await.map_err(|error| match error {
+        identity::Error::InvalidCredentials => Error::EmailTaken,
+        other => other.into(),
+    })?;
+    // A password alone does not open what a second factor protects: whoever has one signs in.
+    if second_factor::is_on(&tx, user.id).await? {
+        return Err(Error::EmailTaken);
+    }
+    // From here on: a token that is older than a claim opens nothing.
+    let now = app.clock.now();
     PasswordTry::forgive(tried, &tx).await?;
     let Some((user_agent, ip)) = from.session else {
         let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), owner, next, None));
@@ -154,20 +159,10 @@ async fn resume(app: &App, once: &Once<'_>, signup: &Signup, found: LookedUp, fr
     };
     let new = sessions::NewSession { user_id: user.id, tenant_id, user_agent, ip };
     let session_id = sessions::begin(&tx, &now, &app.post, &new).await?.session_id;
-    let mut batch = Batch::default();
-    audit::append(
-        &mut batch,
-        &now,
-        audit::Event {
-            actor: audit::Actor::User(user.id),
-            tenant_id: Some(tenant_id),
-            action: "session.opened",
-            request_id: Some(from.request_id),
-            detail: json!({"session_id": session_id, "by": "signup"}),
-        },
-    );
+    let who = (audit::Actor::User(user.id), Some(tenant_id));
+    let detail = json!({"session_id": session_id, "by": "signup"});
+    audit::note(&tx, &now, &RequestId(from.request_id), who, "session.opened", detail).await?;
     let reply = Reply::new(StatusCode::OK, &started(app, tenant.view(), owner, next, Some(session_id)));
-    batch.send(&tx).await.map_err(|refused| Error::Database(refused.source))?;
     Ok(once.commit(tx, &now, reply).await?)
 }
 

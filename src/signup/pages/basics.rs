@@ -14,7 +14,7 @@ use super::{COOKIE, COOKIE_LIFE, Refused, Standing, closed, page_of, stand};
 use crate::{
     app::App,
     http::{Form, NoFields, Problem, RequestId, Visit, go_to},
-    identity::{Client, browser, users},
+    identity::{self, Client, browser, users},
     plans::{self, PlanView},
     signup::{
         api::{self, Start, Started},
@@ -188,6 +188,11 @@ pub(super) async fn submit(
 }
 
 /// Forgets the wizard under way in this browser, so that another can begin. What was signed up stays and can be resumed.
-pub(super) async fn start_over(State(app): State<App>, _: Form<NoFields>) -> Response {
-    go_to("/onboarding", [COOKIE.clear(&app.config), browser::no_cookie(&app)])
+pub(super) async fn start_over(
+    State(app): State<App>,
+    Extension(request): Extension<RequestId>,
+    headers: HeaderMap,
+    _: Form<NoFields>,
+) -> Result<Response, Problem> {
+    Ok(go_to("/onboarding", identity::pages::leave(&app, &headers, &request).await?))
 }
