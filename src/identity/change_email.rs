@@ -59,19 +59,26 @@ pub struct Changed {
     pub old: String,
 }
 
-/// Uses the link: the new address is proved, and is the user's. All other links of the user are good no more, and all sessions end but the one
-/// of `by`, where that is the user. Both addresses are told.
+/// Uses the link: the new address is proved, and is the user's. All other links of the user are good no more, and all other sessions end.
+/// Both addresses are told.
+///
+/// Only the user may use it: whoever reads the mail, and was sent it by a stranger, would else prove the stranger's account.
 ///
 /// # Errors
-/// [`Error::TokenExpired`], [`Error::TokenInvalid`]; [`Error::NewEmailTaken`] where somebody else has the address by now.
+/// [`Error::TokenExpired`], [`Error::TokenInvalid`] for another user's too; [`Error::SessionEnded`]; [`Error::NewEmailTaken`] where
+/// somebody else has the address by now.
 pub async fn confirm(
     tx: &Tx,
     now: &Now,
     post: &Post,
     token: &SecretString,
-    by: Option<&CurrentUser>,
+    by: &CurrentUser,
 ) -> Result<Changed, Error> {
+    by.hold(tx, now).await?;
     let link = one_time::consume(tx, now, Purpose::ChangeEmail, token).await?;
+    if link.user_id != by.user_id {
+        return Err(Error::TokenInvalid);
+    }
     let (_, old) = users::addressee(tx, "id = $1", link.user_id.into()).await?.ok_or(Error::TokenInvalid)?;
     let update = format!(
         "update users set email = $2, email_verified_at = $3, updated_at = $3 where id = $1 returning {}",
@@ -84,8 +91,7 @@ pub async fn confirm(
         .map_err(|error| if unique(&error) == Some(Unique::UserEmail) { Error::NewEmailTaken } else { error.into() })?;
     let user = user.ok_or(Error::TokenInvalid)?;
     one_time::end(tx, now, user.id, &one_time::ALL).await?;
-    let keep = by.filter(|by| by.user_id == user.id).map(|by| by.session_id);
-    sessions::end_others(tx, now, user.id, keep, "email_changed").await?;
+    sessions::end_others(tx, now, user.id, Some(by.session_id), "email_changed").await?;
     let new = Email::parse(&user.email).map_err(|_| Error::TokenInvalid)?;
     let mut batch = Batch::default();
     post.queue(&mut batch, now, None, &security::email_given_up(&post.public_url, &old, &new));

@@ -92,7 +92,7 @@ on_both! {
         assert!(owner.html.contains("Your account is yours alone now"), "{}", owner.html);
         has_nothing(&product, &stranger).await;
         assert_eq!(product.database.count(UNPROVED).await, 0);
-        product.post(&format!("{AUTH}/email/change/confirm"), &json!({"token": away})).await.expect_problem(401, "TOKEN_INVALID");
+        product.post_as(&text(&stranger["access_token"]), &format!("{AUTH}/email/change/confirm"), &json!({"token": away})).await.expect_problem(401, "UNAUTHENTICATED");
         owner.send(&form.fill("claim", "1")).await;
         assert_eq!(owner.status, 410, "the link works once");
 
@@ -262,7 +262,7 @@ on_both! {
         assert_eq!(product.database.count("select count(*) as n from webhook_endpoints where enabled").await, 0);
         assert_eq!(product.database.count("select count(*) as n from users where claimed_at is not null").await, 1);
         assert_eq!((logs_in(&product, PASSWORD).await, logs_in(&product, OWN).await), (401, 200));
-        product.post(&format!("{AUTH}/email/change/confirm"), &json!({"token": away})).await.expect_problem(401, "TOKEN_INVALID");
+        product.post_as(&text(&stranger["access_token"]), &format!("{AUTH}/email/change/confirm"), &json!({"token": away})).await.expect_problem(401, "UNAUTHENTICATED");
         product.get_as(&text(&stranger["access_token"]), &format!("{AUTH}/me")).await.expect(401);
     }
 }

@@ -12,7 +12,13 @@ use crate::{
     app::App,
     audit::{self, Actor},
     http::{FieldError, IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
-    identity::{CurrentUser, change_email as verbs, email::Email, reauth, users},
+    identity::{
+        CurrentUser,
+        attempts::{self, Counter, Pace},
+        change_email as verbs,
+        email::Email,
+        reauth, users,
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -67,6 +73,12 @@ pub(in crate::identity) async fn ask_change_of_email(
         let answer_at = tokio::time::Instant::now() + NO_SOONER;
         let now = app.clock.now();
         let tx = app.db.begin().await?;
+        user.hold(&tx, &now).await?;
+        if app.config.rate_limit.enabled {
+            // Many accounts could else write to one stranger.
+            let letters = Counter::new(&app.sealer, Pace::LETTERS, "change_email", &[new.as_str()]);
+            attempts::begin(&tx, &now, &letters).await?;
+        }
         verbs::ask(&tx, &now, &app.post, (user.user_id, &new), cool_down(app)).await?;
         let who = (Actor::User(user.user_id), None);
         audit::note(&tx, &now, request, who, "user.email_change_asked", json!({"email": new.as_str()})).await?;
@@ -78,19 +90,19 @@ pub(in crate::identity) async fn ask_change_of_email(
     .await
 }
 
-/// Gives a user the address that a mailed link went to. All other sessions end; the one whose access token comes with it, if one does, goes on.
+/// Gives the user who asked for it the address that a mailed link went to. All their other sessions end.
 #[utoipa::path(post, path = "/api/v1/auth/email/change/confirm", tag = "identity", request_body = LinkToken,
-    security((), ("access_token" = [])),
+    security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 200, body = Verified), (status = 401, description = "`TOKEN_EXPIRED` or `TOKEN_INVALID`"),
+    responses((status = 200, body = Verified), (status = 401, description = "`TOKEN_EXPIRED`; `TOKEN_INVALID`, for another user's link too"),
         (status = 409, description = "`EMAIL_TAKEN`: somebody else has the address by now, or `IDEMPOTENCY_IN_PROGRESS`")))]
 async fn confirm_email_change(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
-    user: Option<CurrentUser>,
+    user: CurrentUser,
     Posted { body, key }: Posted<LinkToken>,
 ) -> Result<Reply, Problem> {
-    change_email(&app, &key, &body.token, user.as_ref(), &request).await
+    change_email(&app, &key, &body.token, &user, &request).await
 }
 
 /// What the JSON edge and the page do alike.
@@ -98,10 +110,10 @@ pub(in crate::identity) async fn change_email(
     app: &App,
     key: &IdempotencyKey,
     token: &SecretString,
-    by: Option<&CurrentUser>,
+    by: &CurrentUser,
     request: &RequestId,
 ) -> Result<Reply, Problem> {
-    let once = Once::new(app, key, "");
+    let once = Once::new(app, key, &by.user_id.to_string());
     once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     app::App,
-    http::{Form, Problem, RequestId, Visit},
+    http::{Form, Problem, RequestId, Visit, go_to},
     identity::{
         Client, Error, api, browser, credentials,
         one_time::{self, Purpose},
@@ -131,8 +131,13 @@ async fn log_in(
     Ok(entered(&app, &entry, if has_ended { "/settings/password" } else { "/dashboard" }))
 }
 
-/// Tells whose account gets which address: whoever reads the mail may not be the one who asked.
-async fn ask_to_change(State(app): State<App>, visit: Visit, Query(link): Query<Link>) -> Result<Response, Problem> {
+/// Tells whose account gets which address: whoever reads the mail may not be the one who asked, and only that one may go on.
+async fn ask_to_change(
+    State(app): State<App>,
+    headers: HeaderMap,
+    visit: Visit,
+    Query(link): Query<Link>,
+) -> Result<Response, Problem> {
     let (db, now) = (app.db.read(), app.clock.now());
     let asked = match one_time::peek(db, &now, Purpose::ChangeEmail, &link.token).await {
         Ok(asked) => asked,
@@ -140,8 +145,19 @@ async fn ask_to_change(State(app): State<App>, visit: Visit, Query(link): Query<
         Err(refused) => return refuse(&visit, refused),
     };
     let user = users::by_id(db, asked.user_id).await?;
+    if browser::user(&app, &headers).await?.is_none_or(|by| by.user_id != user.id) {
+        return sign_in_first(&visit, &user.email);
+    }
     let text = format!("The account of {} uses {} from now on. Elsewhere it is signed out.", user.email, asked.email);
     ask(&visit, &link, ("Change your email", &text), "/change-email", "Use this address")
+}
+
+fn sign_in_first(visit: &Visit, email: &str) -> Result<Response, Problem> {
+    let text = format!(
+        "Sign in as {email}, and then open the link of the mail again. If this account is not yours, leave the link alone."
+    );
+    let (heading, ways) = ("Sign in first", &[("Sign in", "/signin")]);
+    visit.show(StatusCode::OK, &LinkPage { door: "pending", heading, text: &text, button: None, ways, visit })
 }
 
 async fn change(
@@ -151,8 +167,8 @@ async fn change(
     visit: Visit,
     Form { body: link, key }: Form<Link>,
 ) -> Result<Response, Problem> {
-    let by = browser::user(&app, &headers).await?;
-    match api::change_email(&app, &key, &link.token, by.as_ref(), &request).await {
+    let Some(by) = browser::user(&app, &headers).await? else { return Ok(go_to("/signin", [])) };
+    match api::change_email(&app, &key, &link.token, &by, &request).await {
         Ok(_) => {
             let (heading, text) = ("Your email is changed", "Sign in with the new address from now on.");
             let page = LinkPage { door: "complete", heading, text, button: None, ways: &[DASHBOARD], visit: &visit };
