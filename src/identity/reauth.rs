@@ -42,12 +42,21 @@ pub(super) async fn once_more(
     password: Option<&SecretString>,
 ) -> Result<Option<String>, Problem> {
     if !has_password(app.db.read(), user.user_id).await? {
-        let is_fresh = sessions::is_fresh(app.db.read(), &app.clock.now(), user.session_id).await?;
-        return if is_fresh { Ok(None) } else { Err(Error::ReauthenticationRequired.into()) };
+        fresh(app, user).await?;
+        return Ok(None);
     }
     let needed = || Problem::invalid(vec![FieldError::new(field, "REQUIRED", "Type your current password.")]);
     let hash = by_password(app, user.user_id, password.ok_or_else(needed)?).await?;
     Ok(Some(hash))
+}
+
+/// Holds somebody who is signed in to having shown who they are a moment ago: for what no password is typed for.
+///
+/// # Errors
+/// [`Error::ReauthenticationRequired`].
+pub(super) async fn fresh(app: &App, user: &CurrentUser) -> Result<(), Error> {
+    let is_fresh = sessions::is_fresh(app.db.read(), &app.clock.now(), user.session_id).await?;
+    if is_fresh { Ok(()) } else { Err(Error::ReauthenticationRequired) }
 }
 
 /// Whether a user has a password at all.

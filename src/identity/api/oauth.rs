@@ -21,6 +21,7 @@ use crate::{
             flow::{self, Aim},
             provider::{Provider, ProviderError},
         },
+        reauth,
     },
 };
 
@@ -77,10 +78,11 @@ async fn list_identities(State(app): State<App>, user: CurrentUser) -> Result<Js
     Ok(Json(Listing { data, next_cursor: None }))
 }
 
-/// Takes a provider away. The last way in stays.
+/// Takes a provider away. The last way in stays. Asks for a log-in within the last 10 minutes.
 #[utoipa::path(delete, path = "/api/v1/auth/identities/{provider}", tag = "identity", params(("provider" = String, Path)),
     security(("access_token" = [])),
-    responses((status = 204, description = "Taken away"), (status = 409, description = "`LAST_WAY_IN`")))]
+    responses((status = 204, description = "Taken away"), (status = 403, description = "`REAUTHENTICATION_REQUIRED`"),
+        (status = 409, description = "`LAST_WAY_IN`")))]
 async fn unlink_identity(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
@@ -98,8 +100,10 @@ pub(in crate::identity) async fn unlink(
     provider: &str,
     request: &RequestId,
 ) -> Result<(), Error> {
+    reauth::fresh(app, user).await?;
     let now = app.clock.now();
     let tx = app.db.begin().await?;
+    user.hold(&tx, &now).await?;
     oauth::unlink(&tx, &now, &app.post, user.user_id, provider).await?;
     let who = (Actor::User(user.user_id), Some(user.tenant_id));
     audit::note(&tx, &now, request, who, "identity.unlinked", json!({"user_id": user.user_id, "provider": provider}))

@@ -16,6 +16,7 @@ use crate::{
         CurrentUser, SignedIn,
         api::oauth::{configured, set_out, unlink},
         oauth::{self, IdentityView, flow::Aim, provider::label},
+        reauth,
     },
 };
 
@@ -43,6 +44,8 @@ struct Page<'a> {
     ways: Vec<Way>,
     /// The last way in, which was to be taken away.
     is_last: bool,
+    /// Whoever left the session open, or stole it, is not to stay.
+    needs_sign_in: bool,
     visit: &'a Visit,
 }
 
@@ -60,7 +63,8 @@ async fn render(app: &App, visit: &Visit, user: &CurrentUser, is_last: bool) -> 
         linked: Some(own),
     }));
     let status = if is_last { StatusCode::CONFLICT } else { StatusCode::OK };
-    visit.show(status, &Page { here: PAGE, ways, is_last, visit })
+    let needs_sign_in = reauth::fresh(app, user).await.is_err();
+    visit.show(status, &Page { here: PAGE, ways, is_last, needs_sign_in, visit })
 }
 
 async fn page(State(app): State<App>, SignedIn(user): SignedIn, visit: Visit) -> Result<Response, Problem> {
@@ -84,6 +88,9 @@ async fn add(
     _: Form<NoFields>,
 ) -> Result<Response, Problem> {
     let provider = configured(&app, &provider)?;
+    if reauth::fresh(&app, &user).await.is_err() {
+        return Ok(go_to(PAGE, []));
+    }
     let aim = Aim::Link { user_id: user.user_id, session_id: user.session_id };
     let (url, cookie): (_, HeaderValue) = set_out(&app, &headers, provider, aim).await?;
     let mut response = visit.show(StatusCode::OK, &Leaving { label: provider.label(), url: url.into() })?;
@@ -102,8 +109,8 @@ async fn remove(
     match unlink(&app, &user, &provider, &request).await.map_err(Problem::from) {
         Ok(()) => Ok(go_to(PAGE, [])),
         Err(refused) if refused.code == "LAST_WAY_IN" => render(&app, &visit, &user, true).await,
-        // Sent twice: it is gone already.
-        Err(refused) if refused.code == "NOT_FOUND" => Ok(go_to(PAGE, [])),
+        // Sent twice: it is gone already. Or the page says what is needed first.
+        Err(refused) if ["NOT_FOUND", "REAUTHENTICATION_REQUIRED"].contains(&refused.code) => Ok(go_to(PAGE, [])),
         Err(refused) => Err(refused),
     }
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Pending, Status, TRIES, confirm, finish, is_on, renew, set_up, status, switch_off};
+use super::{Authenticator, Pending, Status, TRIES, confirm, finish, is_on, renew, set_up, status, switch_off};
 use crate::{
     app::App,
     clock::Now,
@@ -17,6 +17,7 @@ use crate::{
         Client, CurrentUser, Error,
         api::{Nothing, tokens},
         attempts::UserTry,
+        reauth,
         sessions::{Opened, TokenSet},
     },
 };
@@ -71,9 +72,11 @@ struct SecretView {
 }
 
 /// Makes a secret for an authenticator app, in place of one that was not confirmed. Nothing asks for a code before it is.
+///
+/// Asks for a log-in within the last 10 minutes.
 #[utoipa::path(post, path = "/api/v1/auth/totp/setup", tag = "identity", request_body = Nothing, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 201, body = SecretView),
+    responses((status = 201, body = SecretView), (status = 403, description = "`REAUTHENTICATION_REQUIRED`"),
         (status = 409, description = "`TOTP_ALREADY_ON` or `IDEMPOTENCY_IN_PROGRESS`")))]
 async fn begin_set_up(
     State(app): State<App>,
@@ -83,12 +86,20 @@ async fn begin_set_up(
     let once = Once::new(&app, &key, &user.user_id.to_string());
     once.run(async {
         let now = app.clock.now();
-        let tx = app.db.begin().await?;
-        let app_of_user = set_up(&tx, &now, &app.sealer, user.user_id).await?;
+        let (tx, app_of_user) = new_secret(&app, &now, &user).await?;
         let view = SecretView { secret: app_of_user.secret(), otpauth_url: app_of_user.url() };
         Ok(once.commit(tx, &now, Reply::new(StatusCode::CREATED, &view)).await?)
     })
     .await
+}
+
+/// What the JSON edge and the page do alike. The caller commits. A session that was left open is not enough to lock its user out.
+pub(super) async fn new_secret(app: &App, now: &Now, user: &CurrentUser) -> Result<(Tx, Authenticator), Error> {
+    reauth::fresh(app, user).await?;
+    let tx = app.db.begin().await?;
+    user.hold(&tx, now).await?;
+    let authenticator = set_up(&tx, now, &app.sealer, user.user_id).await?;
+    Ok((tx, authenticator))
 }
 
 /// Ways in for when the authenticator is gone, each good once. They are not shown again.
@@ -109,7 +120,7 @@ async fn confirm_set_up(
     user: CurrentUser,
     Posted { body: Code { totp }, key }: Posted<Code>,
 ) -> Result<Reply, Problem> {
-    make_codes(&app, &key, Occasion::SwitchOn, (user.user_id, &totp), &request).await
+    make_codes(&app, &key, Occasion::SwitchOn, (&user, &totp), &request).await
 }
 
 /// What recovery codes are made for.
@@ -126,12 +137,14 @@ pub(super) async fn make_codes(
     app: &App,
     key: &IdempotencyKey,
     occasion: Occasion,
-    (user_id, totp): (Uuid, &SecretString),
+    (user, totp): (&CurrentUser, &SecretString),
     request: &RequestId,
 ) -> Result<Reply, Problem> {
+    let user_id = user.user_id;
     let once = Once::new(app, key, &user_id.to_string());
     once.run(async {
         let (tx, now) = begin(app, Some(user_id)).await?;
+        user.hold(&tx, &now).await?;
         let recovery_codes = match occasion {
             Occasion::SwitchOn => confirm(&tx, &now, &app.post, (user_id, totp), request).await?,
             Occasion::Renew => renew(&tx, &now, &app.post, (user_id, totp), request).await?,
@@ -153,7 +166,7 @@ async fn new_recovery_codes(
     user: CurrentUser,
     Posted { body: Code { totp }, key }: Posted<Code>,
 ) -> Result<Reply, Problem> {
-    make_codes(&app, &key, Occasion::Renew, (user.user_id, &totp), &request).await
+    make_codes(&app, &key, Occasion::Renew, (&user, &totp), &request).await
 }
 
 /// Switches the second factor off, with a code of the app or a recovery code.
@@ -166,14 +179,19 @@ async fn end(
     user: CurrentUser,
     http::Json(Code { totp }): http::Json<Code>,
 ) -> Result<StatusCode, Problem> {
-    leave(&app, (user.user_id, &totp), &request).await?;
+    leave(&app, (&user, &totp), &request).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// What the JSON edge and the page do alike.
-pub(super) async fn leave(app: &App, (user_id, totp): (Uuid, &SecretString), request: &RequestId) -> Result<(), Error> {
-    let (tx, now) = begin(app, Some(user_id)).await?;
-    switch_off(&tx, &now, &app.post, (user_id, totp), request).await?;
+pub(super) async fn leave(
+    app: &App,
+    (user, totp): (&CurrentUser, &SecretString),
+    request: &RequestId,
+) -> Result<(), Error> {
+    let (tx, now) = begin(app, Some(user.user_id)).await?;
+    user.hold(&tx, &now).await?;
+    switch_off(&tx, &now, &app.post, (user.user_id, totp), request).await?;
     tx.commit().await?;
     app.wake.wake();
     Ok(())
@@ -221,6 +239,8 @@ pub(super) async fn log_in(
     client: Client,
     request: &RequestId,
 ) -> Result<(Tx, Now, Opened), Error> {
+    // A log-in that another password has ended is to cost its user no tries.
+    pending.check(app.db.read()).await?;
     let (tx, now) = begin(app, Some(pending.user_id)).await?;
     let opened = finish(&tx, &now, &app.post, (pending, totp), (client, request)).await?;
     Ok((tx, now, opened))

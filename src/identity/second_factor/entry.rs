@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, QueryResult};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -78,12 +78,24 @@ impl Pending {
         if pending.ends_at <= now.at { Err(Error::TokenExpired) } else { Ok(pending) }
     }
 
-    /// Holds the user's row, so that a password set meanwhile ends this log-in, or the session that comes of it.
+    /// Whether what was shown still counts.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] where the password is another by now, or the user is gone.
+    pub(super) async fn check(&self, db: &impl ConnectionTrait) -> Result<(), Error> {
+        let query = "select password_hash from users where id = $1 and disabled_at is null";
+        self.compare(db.query_one_raw(sql(db, query, [self.user_id.into()])).await?)
+    }
+
+    /// As [`Pending::check`]. Holds the user's row, so that a password set meanwhile ends this log-in, or the session that comes of it.
     async fn still_holds(&self, tx: &Tx) -> Result<(), Error> {
         let query =
             "update users set updated_at = updated_at where id = $1 and disabled_at is null returning password_hash";
-        let row = tx.query_one_raw(sql(tx, query, [self.user_id.into()])).await?.ok_or(Error::TokenInvalid)?;
-        let hash: Option<String> = row.try_get("", "password_hash")?;
+        self.compare(tx.query_one_raw(sql(tx, query, [self.user_id.into()])).await?)
+    }
+
+    fn compare(&self, user: Option<QueryResult>) -> Result<(), Error> {
+        let hash: Option<String> = user.ok_or(Error::TokenInvalid)?.try_get("", "password_hash")?;
         let is_same = self.fingerprint.is_none() || self.fingerprint == hash.as_deref().map(fingerprint);
         if is_same { Ok(()) } else { Err(Error::TokenInvalid) }
     }

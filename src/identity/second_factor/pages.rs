@@ -11,11 +11,11 @@ use axum::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{Authenticator, Status, api, set_up, signin, status, waiting};
+use super::{Authenticator, Status, api, signin, status, waiting};
 use crate::{
     app::App,
     http::{Form, NoFields, Problem, Refused, Reply, RequestId, Visit, go_to},
-    identity::{Error, SignedIn, codes},
+    identity::{Error, SignedIn, codes, reauth},
 };
 
 const HOME: &str = "/settings/second-factor";
@@ -35,12 +35,15 @@ struct HomePage<'a> {
     /// Which of the settings this is.
     here: &'static str,
     factor: Status,
+    /// Whoever left the session open, or stole it, is not to lock its user out.
+    needs_sign_in: bool,
     visit: &'a Visit,
 }
 
 async fn home(State(app): State<App>, SignedIn(user): SignedIn, visit: Visit) -> Result<Response, Problem> {
     let factor = status(app.db.read(), user.user_id).await?;
-    visit.show(StatusCode::OK, &HomePage { here: HOME, factor, visit: &visit })
+    let needs_sign_in = !factor.enabled && reauth::fresh(&app, &user).await.is_err();
+    visit.show(StatusCode::OK, &HomePage { here: HOME, factor, needs_sign_in, visit: &visit })
 }
 
 #[derive(Template)]
@@ -62,13 +65,12 @@ impl SetUpPage<'_> {
 
 async fn make_secret(State(app): State<App>, SignedIn(user): SignedIn, _: Form<NoFields>) -> Result<Response, Problem> {
     let now = app.clock.now();
-    let tx = app.db.begin().await?;
-    match set_up(&tx, &now, &app.sealer, user.user_id).await {
-        Ok(_) => {
+    match api::new_secret(&app, &now, &user).await {
+        Ok((tx, _)) => {
             tx.commit().await?;
             Ok(go_to("/settings/second-factor/set-up", []))
         }
-        Err(Error::TotpAlreadyOn) => Ok(go_to(HOME, [])),
+        Err(Error::TotpAlreadyOn | Error::ReauthenticationRequired) => Ok(go_to(HOME, [])),
         Err(error) => Err(error.into()),
     }
 }
@@ -94,7 +96,7 @@ async fn confirm(
     visit: Visit,
     Form { body: Code { totp }, key }: Form<Code>,
 ) -> Result<Response, Problem> {
-    let refused = match api::make_codes(&app, &key, api::Occasion::SwitchOn, (user.user_id, &totp), &request).await {
+    let refused = match api::make_codes(&app, &key, api::Occasion::SwitchOn, (&user, &totp), &request).await {
         Ok(reply) => return show_codes(&visit, reply, true),
         Err(refused) if ["TOTP_ALREADY_ON", "TOTP_OFF"].contains(&refused.code) => return Ok(go_to(HOME, [])),
         Err(refused) => signin::wrong(refused)?,
@@ -186,7 +188,7 @@ async fn new_codes(
     visit: Visit,
     Form { body: Code { totp }, key }: Form<Code>,
 ) -> Result<Response, Problem> {
-    match api::make_codes(&app, &key, api::Occasion::Renew, (user.user_id, &totp), &request).await {
+    match api::make_codes(&app, &key, api::Occasion::Renew, (&user, &totp), &request).await {
         Ok(reply) => show_codes(&visit, reply, false),
         Err(refused) if refused.code == "TOTP_OFF" => Ok(go_to(HOME, [])),
         Err(refused) => {
@@ -214,7 +216,7 @@ async fn switch_off(
     visit: Visit,
     Form { body: Code { totp }, .. }: Form<Code>,
 ) -> Result<Response, Problem> {
-    match api::leave(&app, (user.user_id, &totp), &request).await {
+    match api::leave(&app, (&user, &totp), &request).await {
         Ok(()) | Err(Error::TotpOff) => Ok(go_to(HOME, [])),
         Err(refused) => {
             let refused = signin::wrong(refused)?;
