@@ -122,6 +122,7 @@ impl Db {
     /// Opens a transaction that may write: READ COMMITTED on PostgreSQL, `BEGIN IMMEDIATE` on SQLite.
     #[instrument(level = "debug", target = "tenantry::traces", skip_all)]
     pub async fn begin(&self) -> Result<Tx, DbErr> {
+        failpoint("begin")?;
         match self.backend() {
             DbBackend::Sqlite => {
                 let mode = Some(SqliteTransactionMode::Immediate);

@@ -22,7 +22,7 @@ use crate::{
     app::App,
     audit::{self, Actor},
     clock::Now,
-    db::{Batch, Tx, sql},
+    db::{Batch, Tx, for_update, sql},
     http::{Problem, RequestId},
     mail::{
         Post,
@@ -98,6 +98,19 @@ pub async fn hold(tx: &Tx, now: &Now, proved: &Proved, tenant_id: Option<Uuid>) 
     tx.query_one_raw(sql(tx, keep, values)).await?.ok_or(Error::InvalidCredentials)?;
     let hash = proved.better.as_ref().unwrap_or(&proved.hash);
     Ok(Pending::by_password(now, proved.user_id, tenant_id, hash))
+}
+
+/// Holds a user to the password that was right for `hash`, until the transaction ends.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`] where it is another by now.
+pub async fn hold_password(tx: &Tx, user_id: Uuid, hash: &str) -> Result<(), Error> {
+    let query = format!(
+        "select 1 as one from users where id = $1 and password_hash = $2 and disabled_at is null{}",
+        for_update(tx)
+    );
+    let held = tx.query_one_raw(sql(tx, &query, [user_id.into(), hash.into()])).await?;
+    held.map(drop).ok_or(Error::InvalidCredentials)
 }
 
 /// Opens a session of a user in one of their tenants.
@@ -206,6 +219,7 @@ pub async fn change(
 
     let now = app.clock.now();
     let tx = app.db.begin().await?;
+    by.hold(&tx, &now).await?;
     let update = "update users set password_hash = $2, updated_at = $3 \
                   where id = $1 and password_hash is not distinct from $4 and disabled_at is null returning id";
     let values = [by.user_id.into(), hash.into(), now.at.into(), before.into()];

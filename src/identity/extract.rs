@@ -10,11 +10,12 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use chrono::{DateTime, Utc};
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::{
+    Error,
     keys::{self, Audience, TokenError},
     sessions::AccessClaims,
     signup_token::{READS_STATUS_FOR, SignupClaims},
@@ -23,7 +24,8 @@ use super::{
 use crate::{
     app::App,
     audit::Actor,
-    db::sql,
+    clock::Now,
+    db::{Tx, for_update, sql},
     http::{Bearer, Client, Problem},
     tenants::Role,
 };
@@ -67,6 +69,21 @@ impl CurrentUser {
             let detail = "This session has ended. Log in again.";
             Problem { detail: detail.into(), ..Problem::unauthenticated() }
         })
+    }
+
+    /// Looks again whether the session is open, and keeps it so until the transaction ends. What ends sessions holds the user's row too, so
+    /// whatever an ended session had begun comes to nothing. Call it first in what gives a way in, or takes one.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`].
+    pub async fn hold(&self, tx: &Tx, now: &Now) -> Result<(), Error> {
+        let query =
+            "select 1 as one from sessions where id = $1 and user_id = $2 and revoked_at is null and expires_at > $3";
+        let is_known = users::hold(tx, self.user_id).await?;
+        // By itself, so that it sees what was committed while it waited for the row.
+        let values = [self.session_id.into(), self.user_id.into(), now.at.into()];
+        let is_open = tx.query_one_raw(sql(tx, query, values)).await?.is_some();
+        if is_known && is_open { Ok(()) } else { Err(Error::SessionEnded) }
     }
 
     /// The member whose session it is, while it is open.
@@ -141,6 +158,23 @@ pub struct SignupToken {
     pub user_id: Uuid,
     /// The tenant.
     pub tenant_id: Uuid,
+    issued_at: DateTime<Utc>,
+}
+
+impl SignupToken {
+    /// Looks again whether the token opens anything, and keeps it so until the transaction ends, as [`CurrentUser::hold`] does: whoever
+    /// proves the address ends the sign-up tokens from before.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`].
+    pub async fn hold(&self, tx: &Tx) -> Result<(), Error> {
+        let query = format!(
+            "select 1 as one from users where id = $1 and disabled_at is null and (claimed_at is null or claimed_at < $2){}",
+            for_update(tx)
+        );
+        let held = tx.query_one_raw(sql(tx, &query, [self.user_id.into(), self.issued_at.into()])).await?;
+        held.map(drop).ok_or(Error::TokenInvalid)
+    }
 }
 
 /// Somebody whose sign-up is not finished, or has been for less than a day, by sign-up token. For what changes nothing then.
@@ -152,9 +186,22 @@ pub struct SignupReader {
     pub tenant_id: Uuid,
     /// When provisioning completed, if it has.
     pub provisioned_at: Option<DateTime<Utc>>,
+    /// When the token was issued, in whole seconds.
+    issued_at: DateTime<Utc>,
+}
+
+impl From<SignupReader> for SignupToken {
+    fn from(SignupReader { user_id, tenant_id, issued_at, .. }: SignupReader) -> Self {
+        Self { user_id, tenant_id, issued_at }
+    }
 }
 
 impl SignupReader {
+    /// The owner of a sign-up that is not finished, by their session.
+    pub fn by_session(user: &CurrentUser, now: &Now) -> Self {
+        Self { user_id: user.user_id, tenant_id: user.tenant_id, provisioned_at: None, issued_at: now.at }
+    }
+
     /// Whom a token belongs to.
     pub async fn of(app: &App, token: Option<&SecretString>) -> Result<Self, Problem> {
         let token = token.ok_or_else(|| invalid("Send the sign-up token in the Authorization header."))?;
@@ -172,10 +219,8 @@ impl SignupReader {
              join users u on u.id = m.user_id where t.id = $1 and u.id = $2 and u.disabled_at is null \
              and (u.claimed_at is null or u.claimed_at < $3)";
         let issued_at = DateTime::from_timestamp(claims.iat, 0).unwrap_or_default();
-        let row = sea_orm::ConnectionTrait::query_one_raw(
-            app.db.read(),
-            sql(app.db.read(), query, [claims.tid.into(), claims.sub.into(), issued_at.into()]),
-        );
+        let values = [claims.tid.into(), claims.sub.into(), issued_at.into()];
+        let row = app.db.read().query_one_raw(sql(app.db.read(), query, values));
         let row = row
             .await?
             .ok_or_else(|| invalid("The sign-up that this token was for is gone. Start again with step 1."))?;
@@ -183,7 +228,7 @@ impl SignupReader {
         if provisioned_at.is_some_and(|at| now.at >= at + READS_STATUS_FOR) {
             return Err(complete());
         }
-        Ok(Self { user_id: claims.sub, tenant_id: claims.tid, provisioned_at })
+        Ok(Self { user_id: claims.sub, tenant_id: claims.tid, provisioned_at, issued_at })
     }
 
     /// What a token of ours says whose time may be over, to show a person what they had begun. It opens nothing.
@@ -193,7 +238,7 @@ impl SignupReader {
 
     fn unfinished(self) -> Result<SignupToken, Problem> {
         match self.provisioned_at {
-            None => Ok(SignupToken { user_id: self.user_id, tenant_id: self.tenant_id }),
+            None => Ok(self.into()),
             Some(_) => Err(complete()),
         }
     }

@@ -82,6 +82,9 @@ pub enum Error {
     /// Sealed with a secret that is gone.
     #[error(transparent)]
     Sealed(#[from] SealError),
+    /// The session was ended while it was at work.
+    #[error("the session has ended")]
+    SessionEnded,
     /// A session alone is not enough for this, and it was opened too long ago.
     #[error("the user has to show again who they are")]
     ReauthenticationRequired,
@@ -175,6 +178,9 @@ impl From<Error> for Problem {
             Error::TotpAlreadyOn => Self::conflict("TOTP_ALREADY_ON", "The second factor is on already."),
             Error::TotpOff => Self::conflict("TOTP_OFF", "The second factor is off. Set it up first."),
             Error::Sealed(error) => Self::internal(&error),
+            Error::SessionEnded => {
+                Self { detail: "This session has ended. Log in again.".into(), ..Self::unauthenticated() }
+            }
             Error::ReauthenticationRequired => reauth::required(),
             Error::NewEmailTaken => {
                 Self::conflict("EMAIL_TAKEN", "There is already an account with this email address.")

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    db::{Batch, Tx, sql},
+    db::{Batch, Tx, for_update, sql},
     mail::{Post, letters},
     tenants::{self, Role, Status},
 };
@@ -43,6 +43,13 @@ pub struct UserView {
     pub role_at_signup: Option<String>,
     /// How far the operator's own onboarding has come.
     pub onboarding_step_completed: Option<String>,
+}
+
+/// Holds a user's row until the transaction ends: what ends sessions and what a session does come one after the other. False where
+/// there is no such user, or a disabled one.
+pub(super) async fn hold(tx: &Tx, user_id: Uuid) -> Result<bool, DbErr> {
+    let query = format!("select 1 as one from users where id = $1 and disabled_at is null{}", for_update(tx));
+    Ok(tx.query_one_raw(sql(tx, &query, [user_id.into()])).await?.is_some())
 }
 
 /// The columns of [`UserView`].

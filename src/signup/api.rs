@@ -261,7 +261,7 @@ async fn make(
     Posted { body, key }: Posted<Make>,
 ) -> Result<Reply, Problem> {
     let url = webhook(&app, &body.webhook_url)?;
-    end(&app, token.tenant_id, &key, Ending::Make(url)).await
+    end(&app, token.into(), &key, Ending::Make(url)).await
 }
 
 /// Confirms Pro or Scale and queues provisioning.
@@ -275,7 +275,7 @@ async fn confirm(
     Posted { body, key }: Posted<Confirm>,
 ) -> Result<Reply, Problem> {
     let url = body.webhook_url.as_deref().map(|url| webhook(&app, url)).transpose()?;
-    end(&app, token.tenant_id, &key, Ending::Confirm(url)).await
+    end(&app, token.into(), &key, Ending::Confirm(url)).await
 }
 
 /// Queues provisioning on whatever plan it is, without further set-up.
@@ -286,7 +286,7 @@ async fn finish(
     token: SignupReader,
     Posted { body: Finish {}, key }: Posted<Finish>,
 ) -> Result<Reply, Problem> {
-    end(&app, token.tenant_id, &key, Ending::Finish).await
+    end(&app, token.into(), &key, Ending::Finish).await
 }
 
 /// A webhook that may be called.
@@ -296,11 +296,13 @@ pub(super) fn webhook(app: &App, url: &str) -> Result<url::Url, Problem> {
 }
 
 /// What the JSON edge and the page do alike.
-pub(super) async fn end(app: &App, tenant_id: Uuid, key: &IdempotencyKey, ending: Ending) -> Result<Reply, Problem> {
+pub(super) async fn end(app: &App, token: SignupToken, key: &IdempotencyKey, ending: Ending) -> Result<Reply, Problem> {
+    let tenant_id = token.tenant_id;
     let once = Once::new(app, key, &tenant_id.to_string());
     once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;
+        token.hold(&tx).await?;
         let provision = wizard::end(&tx, &now, &start::means(app), tenant_id, &ending).await?;
         let tenant = tenant(&tx, tenant_id).await?.view();
         let reply = Reply::new(StatusCode::ACCEPTED, &Ended { success: true, tenant, provision });

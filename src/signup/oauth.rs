@@ -175,6 +175,7 @@ async fn come_back(
             let user = user.filter(|user| (user.user_id, user.session_id) == (user_id, session_id));
             let user = user.ok_or_else(Problem::unauthenticated)?;
             let (tx, now) = (app.db.begin().await?, app.clock.now());
+            user.hold(&tx, &now).await?;
             oauth::link(&tx, &now, &app.post, user_id, &person).await?;
             let detail = json!({"user_id": user_id, "provider": person.provider});
             let who = (Actor::User(user_id), Some(user.tenant_id));
@@ -198,7 +199,7 @@ async fn come_back(
     }
 }
 
-/// Uses the flow up, whatever comes of it.
+/// Uses the flow up, whatever comes of it. One that another browser or provider brings stays: it is still its owner's.
 async fn take(app: &App, headers: &HeaderMap, provider: &Provider, answer: &ComeBack) -> Result<Flow, Problem> {
     let state = answer.state.as_deref().unwrap_or_default();
     let tx = app.db.begin().await?;

@@ -15,6 +15,7 @@ mod console;
 mod doctor;
 mod doors;
 mod edge;
+mod ended_sessions;
 mod grace;
 mod hostile_jwts;
 mod house;

@@ -156,6 +156,7 @@ pub(in crate::identity) async fn switch(
 ) -> Result<(Tx, Now, Opened), Error> {
     let now = app.clock.now();
     let tx = app.db.begin().await?;
+    user.hold(&tx, &now).await?;
     let opened = credentials::switch(&tx, &now, &app.post, (user, tenant_id), client.kept()).await?;
     let who = (Actor::User(opened.user_id), Some(opened.tenant_id));
     let detail = json!({"session_id": opened.session_id, "by": "switch_tenant"});

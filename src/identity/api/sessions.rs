@@ -79,6 +79,7 @@ async fn end_other_sessions(
 pub(in crate::identity) async fn end_others(app: &App, user: &CurrentUser, request: &RequestId) -> Result<(), Error> {
     let now = app.clock.now();
     let tx = app.db.begin().await?;
+    user.hold(&tx, &now).await?;
     let reason = "ended_by_user";
     for ended in sessions::end_others(&tx, &now, user.user_id, Some(user.session_id), reason).await? {
         note_end(&tx, &now, request, Actor::User(user.user_id), Some(ended), reason).await?;

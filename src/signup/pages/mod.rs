@@ -124,7 +124,7 @@ async fn stand(app: &App, headers: &HeaderMap) -> Result<Standing, Problem> {
         Some(_) => return Ok(Standing::SignedIn),
         None => return Ok(Standing::Nobody),
     };
-    let token = SignupReader { user_id: user.user_id, tenant_id: user.tenant_id, provisioned_at: None };
+    let token = SignupReader::by_session(&user, &app.clock.now());
     let wizard = Wizard::of(app, token).await?;
     // A tenant that came by another door has no wizard; its owner's pages are the dashboard's.
     let is_under_way = wizard.next != Next::Done && wizard.tenant.door == Door::Wizard;

@@ -135,7 +135,7 @@ pub(super) async fn end(
         _ => Ok(Ending::Finish),
     };
     let ended = match ending {
-        Ok(ending) => api::end(&app, wizard.token.tenant_id, &key, ending).await,
+        Ok(ending) => api::end(&app, wizard.token.into(), &key, ending).await,
         Err(refused) => Err(refused),
     };
     match ended {
