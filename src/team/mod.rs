@@ -1,7 +1,7 @@
 //! Team: how further people come into a tenant.
 //!
-//! An **invite** is for one address and one role. It is open, accepted, revoked or expired. Its link goes to the address, so whoever has
-//! its token reads that address. Seats are the plan's; they are counted with the tenant's row locked, so that two who accept at once do not
+//! An **invite** is for one address and one role. It is open, accepted, revoked or expired. Its token is mailed to the address, so whoever has
+//! it reads that address. Seats are the plan's; they are counted with the tenant's row locked, so that two who accept at once do not
 //! both take the last one.
 
 mod store;
