@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Browser, MAKE_URL, Product, healthy};
+use crate::support::{Browser, MAKE_URL, Product, healthy, text};
 
 const AUTH: &str = "/api/v1/auth";
 const EMAIL: &str = "acme@example.com";
@@ -10,10 +10,6 @@ const EMAIL: &str = "acme@example.com";
 const PASSWORD: &str = "correct-horse-battery";
 /// What the address's owner chooses.
 const OWN: &str = "another-horse-battery";
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
-}
 
 async fn register(product: &Product) -> Value {
     let form = json!({"email": EMAIL, "password": PASSWORD, "password_confirm": PASSWORD, "account_name": "Acme"});

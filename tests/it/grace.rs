@@ -3,14 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Product, Settings, names};
+use crate::support::{Browser, Product, Settings, names, text};
 
 const AUTOMATIONS: &str = "/api/v1/automations";
 const PASSWORD: &str = "correct-horse-battery";
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
-}
 
 async fn register(product: &Product) -> Value {
     let form = json!({"email": "acme@example.com", "password": PASSWORD, "password_confirm": PASSWORD, "account_name": "Acme"});

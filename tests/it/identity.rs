@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tenantry::identity::keys;
 
-use crate::support::{ADMIN_TOKEN, Browser, Product, Settings, signup_body};
+use crate::support::{ADMIN_TOKEN, Browser, Product, Settings, signup_body, text};
 
 const AUTH: &str = "/api/v1/auth";
 
@@ -26,10 +26,6 @@ async fn provisioned(product: &Product, name: &str) -> (String, String, Value) {
     let token = mailed(product, "/magic-link").await;
     let tokens = product.post(&format!("{AUTH}/magic-link/verify"), &json!({"token": token})).await.expect(200);
     (tenant, signup, tokens)
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().expect("text").to_owned()
 }
 
 async fn refresh(product: &Product, token: &Value) -> crate::support::Answer {

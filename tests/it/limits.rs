@@ -3,9 +3,9 @@
 use std::{fs, path::Path};
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Answer, Browser, Database, Kind, Product, Settings, answer, signup_body};
+use crate::support::{ADMIN_TOKEN, Answer, Browser, Database, Kind, Product, Settings, answer, signup_body, text};
 
 const LOGIN: &str = "/api/v1/auth/login";
 
@@ -32,10 +32,6 @@ async fn knock(product: &Product, method: &Method, path: &str, network: &str) ->
 
 fn network(n: usize) -> String {
     format!("198.51.{}.{}", n / 250, n % 250 + 1)
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().expect("text").to_owned()
 }
 
 fn retry_after(answer: &Answer) -> i64 {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tenantry::serve::Roles;
 
-use crate::support::{Browser, Product, Settings, fields, healthy};
+use crate::support::{Browser, Product, Settings, fields, healthy, text};
 
 const REGISTER: &str = "/api/v1/auth/register";
 const LOGIN: &str = "/api/v1/auth/login";
@@ -15,10 +15,6 @@ fn form(name: &str, more: Value) -> Value {
     let mut form = json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD, "account_name": name});
     form.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     form
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
 on_both! {

@@ -8,15 +8,11 @@ use tenantry::identity::claim;
 use totp_rs::Totp;
 use uuid::Uuid;
 
-use crate::support::{Answer, Browser, Product, Settings, names};
+use crate::support::{Answer, Browser, Product, Settings, names, text};
 
 const AUTH: &str = "/api/v1/auth";
 const EMAIL: &str = "acme@example.com";
 const PASSWORD: &str = "correct-horse-battery";
-
-fn text(value: &Value) -> String {
-    value.as_str().expect("text").to_owned()
-}
 
 /// Somebody with an authenticator app.
 struct Ada<'a> {

@@ -5,17 +5,13 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Browser, Product, fields};
+use crate::support::{Answer, Browser, Product, fields, text};
 
 const AUTH: &str = "/api/v1/auth";
 const EMAIL: &str = "acme@example.com";
 const NEW: &str = "ada@example.com";
 const PASSWORD: &str = "correct-horse-battery";
 const OTHER: &str = "another-horse-battery";
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
-}
 
 async fn register(product: &Product, name: &str) -> Value {
     let email = format!("{}@example.com", name.to_lowercase());

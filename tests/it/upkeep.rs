@@ -8,7 +8,7 @@ use tenantry::{
     serve::Roles,
 };
 
-use crate::support::{Product, Settings, eventually};
+use crate::support::{Product, Settings, eventually, text};
 
 const AUTH: &str = "/api/v1/auth";
 const HTTP: Roles = Roles { http: true, worker: false };
@@ -29,10 +29,6 @@ async fn published(product: &Product) -> usize {
     product.get("/.well-known/jwks.json").await.expect(200)["keys"].as_array().expect("keys").len()
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().expect("text")
-}
-
 on_both! {
     async fn a_key_is_replaced_when_it_is_old_and_nobody_is_logged_out(database: Database) {
         let product = Product::start_as(database, Settings::default(), HTTP).await;
@@ -50,14 +46,14 @@ on_both! {
         assert_eq!((published(&product).await, product.database.count(ROTATED).await), (2, 1));
 
         let me = format!("{AUTH}/me");
-        product.get_as(text(&tokens["access_token"]), &me).await.expect(200);
+        product.get_as(&text(&tokens["access_token"]), &me).await.expect(200);
         product.app.clock.advance(keys::PUBLISHED_BEFORE - TimeDelta::minutes(1));
         let before = refresh(&product, &tokens).await;
         product.app.clock.advance(TimeDelta::minutes(1));
         let after = refresh(&product, &before).await;
         assert_eq!((kid(&before).as_str(), kid(&after).as_str()), ("1", "2"));
         for tokens in [before, after] {
-            product.get_as(text(&tokens["access_token"]), &me).await.expect(200);
+            product.get_as(&text(&tokens["access_token"]), &me).await.expect(200);
         }
     }
 }

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{BOTH, Tenant, World, step, text};
-use crate::support::{ADMIN_TOKEN, Answer, Database, Reply, signup_body};
+use super::{BOTH, Tenant, World, step};
+use crate::support::{ADMIN_TOKEN, Answer, Database, Reply, signup_body, text};
 
 /// Holds a tenant to how a failed run leaves it: not open, told why, and nothing there that others could see.
 pub async fn closed(tenant: &Tenant<'_>) {

@@ -23,7 +23,7 @@ use tenantry::{app::App, clock::Clock, config::Config, provisioning, serve::Role
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Answer, Database, Fake, Product, Settings};
+use crate::support::{Answer, Database, Fake, Product, Settings, text};
 
 /// Every step there is, in the order of the plans.
 pub const STEPS: [&str; 7] = [
@@ -269,8 +269,4 @@ impl Tenant<'_> {
 pub fn step<'a>(status: &'a Value, name: &str) -> &'a Value {
     let steps = status["steps"].as_array().expect("steps");
     steps.iter().find(|step| step["name"] == name).expect(name)
-}
-
-pub fn text(value: &Value) -> String {
-    value.as_str().expect("a text").to_owned()
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
-use super::{APP_SECRET, BOTH, Tenant, World, failing::closed, step, text};
-use crate::support::{Answer, Database, Reply, eventually};
+use super::{APP_SECRET, BOTH, Tenant, World, failing::closed, step};
+use crate::support::{Answer, Database, Reply, eventually, text};
 
 const APP: &str = "/app";
 

@@ -6,7 +6,8 @@ use tenantry::{
     provisioning::{self, Blueprint, NewRun, Queued},
 };
 
-use super::{BOTH, Tenant, World, text};
+use super::{BOTH, Tenant, World};
+use crate::support::text;
 
 /// Puts a tenant on another plan, as whoever sells plans does it: in one transaction.
 async fn switch(tenant: &Tenant<'_>, slug: &str) -> Option<Queued> {

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use super::{BOTH, HTTP, Tenant, World, text};
-use crate::support::{Gate, Product, Reply, Seen, Settings};
+use super::{BOTH, HTTP, Tenant, World};
+use crate::support::{Gate, Product, Reply, Seen, Settings, text};
 
 const RUNS: u8 = 60;
 

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{BOTH, HTTP, Tenant, World, text};
-use crate::support::{Answer, Gate, PATIENCE, Reply};
+use super::{BOTH, HTTP, Tenant, World};
+use crate::support::{Answer, Gate, PATIENCE, Reply, text};
 
 /// One Server-Sent Event.
 #[derive(Clone, Debug)]

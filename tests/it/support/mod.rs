@@ -16,7 +16,7 @@ pub use fake::{Fake, Gate, PATIENCE, Reply, Seen};
 pub use logs::{Logged, Logs};
 pub use product::{ADMIN_TOKEN, Answer, Product, Settings, answer, signup_body};
 pub use provider::Provider;
-pub use walk::{MAKE_URL, Visitor, fields, healthy, names};
+pub use walk::{MAKE_URL, Visitor, fields, healthy, names, text};
 
 /// Makes two tests of one journey: `name::sqlite` and `name::postgres`.
 macro_rules! on_both {

@@ -21,7 +21,6 @@ pub struct Visitor {
 
 impl From<Value> for Visitor {
     fn from(started: Value) -> Self {
-        let text = |value: &Value| value.as_str().expect("text").to_owned();
         Self {
             token: text(&started["token"]),
             tenant: text(&started["tenant"]["id"]),
@@ -116,4 +115,10 @@ pub fn names(value: &Value) -> Vec<&str> {
     let mut names: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
     names.sort_unstable();
     names
+}
+
+/// A value that is a text.
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
