@@ -3,6 +3,7 @@
 mod browser;
 mod census;
 mod database;
+pub mod factor;
 mod fake;
 mod logs;
 mod product;
@@ -16,7 +17,7 @@ pub use fake::{Fake, Gate, PATIENCE, Reply, Seen};
 pub use logs::{Logged, Logs};
 pub use product::{ADMIN_TOKEN, Answer, Product, Settings, answer, signup_body};
 pub use provider::Provider;
-pub use walk::{MAKE_URL, Visitor, fields, healthy, names, text};
+pub use walk::{MAKE_URL, Visitor, fields, healthy, names, tally, text, with_status};
 
 /// Makes two tests of one journey: `name::sqlite` and `name::postgres`.
 macro_rules! on_both {

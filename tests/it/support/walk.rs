@@ -122,3 +122,23 @@ pub fn names(value: &Value) -> Vec<&str> {
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
+
+/// How many answers have this status.
+pub fn with_status(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status == status).count()
+}
+
+/// How many answers have each status and code.
+pub fn tally(answers: &[Answer]) -> Vec<(u16, String, usize)> {
+    let mut tally: Vec<(u16, String, usize)> = Vec::new();
+    for answer in answers {
+        let code = answer.body["code"].as_str().unwrap_or_default().to_owned();
+        let status = answer.status.as_u16();
+        match tally.iter_mut().find(|(s, c, _)| *s == status && *c == code) {
+            Some((.., n)) => *n += 1,
+            None => tally.push((status, code, 1)),
+        }
+    }
+    tally.sort();
+    tally
+}
