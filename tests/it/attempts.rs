@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Browser, Product, Settings, answer, signup_body};
+use crate::support::{Answer, Browser, Product, Settings, answer, signup_body, with_status};
 
 const LOGIN: &str = "/api/v1/auth/login";
 const ADA: &str = "ada@example.com";
@@ -103,8 +103,7 @@ on_both! {
         for email in [ADA, "nobody@example.com"] {
             let sent = (0..32).map(|n| log_in(if n % 2 == 0 { &product } else { &replica }, email, WRONG, "203.0.113.9"));
             let answers = join_all(sent).await;
-            let tried = answers.iter().filter(|answer| answer.status == 401).count();
-            let waits = answers.iter().filter(|answer| answer.status == 429).count();
+            let (tried, waits) = (with_status(&answers, 401), with_status(&answers, 429));
             assert_eq!((tried, waits), (5, 27), "{:?}", answers.iter().map(told).collect::<Vec<_>>());
             for server in [&product, &replica] {
                 assert_eq!(log_in(server, email, WRONG, "203.0.113.9").await.status, 429);

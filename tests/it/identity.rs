@@ -101,29 +101,6 @@ on_both! {
 }
 
 on_both! {
-    async fn of_sixteen_who_race_for_one_token_one_wins(database: Database) {
-        let product = Product::start(database).await;
-        let (_, _, tokens) = provisioned(&product, "Acme").await;
-        product.post(&format!("{AUTH}/magic-link"), &json!({"email": "ACME@example.com"})).await.expect(202);
-        let link = json!({"token": mailed(&product, "/magic-link").await});
-        let path = format!("{AUTH}/magic-link/verify");
-        let answers = futures_util::future::join_all((0..16).map(|_| product.post(&path, &link))).await;
-        let won = answers.iter().filter(|answer| answer.status == 200).count();
-        assert!(won == 1 && answers.iter().all(|answer| [200, 401].contains(&answer.status.as_u16())), "{answers:?}");
-
-        let spent = answers.iter().find(|answer| answer.status == 200).map(|answer| answer.body["refresh_token"].clone()).unwrap();
-        let answers = futures_util::future::join_all((0..16).map(|_| refresh(&product, &spent))).await;
-        let won: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
-        let codes: Vec<_> = answers.iter().filter_map(|answer| answer.body["code"].as_str()).collect();
-        assert!(won.len() == 1 && codes.len() == 15 && codes.iter().all(|code| *code == "TOKEN_REUSED"), "{answers:?}");
-        // No leeway: fifteen of them may have been a thief.
-        refresh(&product, &won[0].body["refresh_token"]).await.expect_problem(401, "TOKEN_INVALID");
-        // The other session goes on.
-        refresh(&product, &tokens["refresh_token"]).await.expect(200);
-    }
-}
-
-on_both! {
     async fn a_repeat_under_one_key_is_no_second_use(database: Database) {
         let product = Product::start(database).await;
         let (_, _, tokens) = provisioned(&product, "Acme").await;

@@ -9,7 +9,7 @@ use tenantry::{
     tenants::Role,
 };
 
-use crate::support::{Product, Provider, Settings, healthy};
+use crate::support::{Product, Provider, Settings, healthy, tally};
 
 const REGISTER: &str = "/api/v1/auth/register";
 
@@ -26,7 +26,7 @@ pub async fn invite(product: &Product, tenant: &str, email: &str) -> String {
     token.expose_secret().to_owned()
 }
 
-fn form(email: &str, token: &str) -> Value {
+pub fn form(email: &str, token: &str) -> Value {
     let password = "correct-horse-battery";
     json!({"email": email, "password": password, "password_confirm": password, "name": "Bob", "invite_token": token})
 }
@@ -90,23 +90,9 @@ on_both! {
             forms.push(form(&email, &invite(&product, &acme.tenant, &email).await));
         }
         let answers = futures_util::future::join_all(forms.iter().map(|form| product.post(REGISTER, form))).await;
-        let joined = answers.iter().filter(|answer| answer.status == 201).count();
-        let full = answers.iter().filter(|answer| answer.body["code"] == "SEAT_LIMIT_REACHED").count();
-        assert_eq!((joined, full), (2, 14), "{answers:?}");
+        assert_eq!(tally(&answers), [(201, String::new(), 2), (409, "SEAT_LIMIT_REACHED".into(), 14)]);
         assert_eq!(product.database.count("select count(*) as n from users").await, 3, "nobody is left half made");
         assert_eq!(product.database.count("select count(*) as n from invites where accepted_at is null").await, 14);
-        healthy(&product).await;
-    }
-}
-
-on_both! {
-    async fn of_sixteen_with_one_invite_one_joins(database: Database) {
-        let product = Product::start(database).await;
-        let acme = product.settle("Acme", "pro").await;
-        let body = form("bob@example.com", &invite(&product, &acme.tenant, "bob@example.com").await);
-        let answers = futures_util::future::join_all((0..16).map(|_| product.post(REGISTER, &body))).await;
-        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1, "{answers:?}");
-        assert!(answers.iter().all(|answer| [201, 409, 410].contains(&answer.status.as_u16())), "{answers:?}");
         healthy(&product).await;
     }
 }

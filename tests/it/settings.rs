@@ -1,7 +1,6 @@
 //! What people change about their own account: password, address, sessions; by the API and by forms alone.
 
 use chrono::TimeDelta;
-use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -92,18 +91,6 @@ on_both! {
         log_in(&product, EMAIL, OTHER).await.expect(200);
         // From now on it is the password that counts.
         post(&product, &token, "/password/change", json!({"password": PASSWORD})).await.expect_problem(422, "VALIDATION_FAILED");
-    }
-}
-
-on_both! {
-    async fn of_sixteen_who_change_one_password_one_wins(database: Database) {
-        let product = Product::start(database).await;
-        let token = text(&register(&product, "Acme").await["access_token"]);
-        let changes = (0..16).map(|n| post(&product, &token, "/password/change", json!({"current_password": PASSWORD, "password": format!("{OTHER}-{n}")})));
-        let answers = join_all(changes).await;
-        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
-        assert!(answers.iter().all(|answer| [200, 401].contains(&answer.status.as_u16())));
-        assert_eq!(letters(&product, EMAIL, "Your password was changed").await, 1);
     }
 }
 
@@ -206,47 +193,6 @@ on_both! {
             assert!(soon.headers.contains_key("retry-after"));
             soon.expect_problem(429, "RATE_LIMITED");
             product.app.clock.advance(TimeDelta::seconds(61));
-        }
-    }
-}
-
-on_both! {
-    async fn of_sixteen_who_confirm_one_address_one_wins(database: Database) {
-        let product = Product::start(database).await;
-        let token = text(&register(&product, "Acme").await["access_token"]);
-        for round in 0..3 {
-            let email = format!("ada{round}@example.com");
-            post(&product, &token, "/email/change", json!({"email": email, "password": PASSWORD})).await.expect(202);
-            let link = json!({"token": product.secret(&email, "/change-email").await});
-            let path = format!("{AUTH}/email/change/confirm");
-            let answers = join_all((0..16).map(|_| product.call(Method::POST, &path, Some(&token), Some(&link), &[]))).await;
-            assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1, "{answers:?}");
-            assert!(answers.iter().all(|answer| answer.status == 200 || answer.body["code"] == "TOKEN_INVALID"), "{answers:?}");
-            assert_eq!(letters(&product, &email, "Your account uses this address now").await, 1);
-        }
-    }
-}
-
-on_both! {
-    async fn of_two_who_race_for_one_address_one_wins(database: Database) {
-        let product = Product::start(database).await;
-        for round in 0..4 {
-            let email = format!("wanted{round}@example.com");
-            let mut links = Vec::new();
-            for name in [format!("Acme{round}"), format!("Pear{round}")] {
-                let token = text(&register(&product, &name).await["access_token"]);
-                post(&product, &token, "/email/change", json!({"email": email, "password": PASSWORD})).await.expect(202);
-                links.push((token, json!({"token": product.secret(&email, "/change-email").await})));
-            }
-            let path = format!("{AUTH}/email/change/confirm");
-            let answers = join_all(links.iter().map(|(token, link)| product.post_as(token, &path, link))).await;
-            let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
-            statuses.sort_unstable();
-            assert_eq!(statuses, [200, 409], "{answers:?}");
-            let lost = answers.into_iter().find(|answer| answer.status == 409).unwrap();
-            lost.expect_problem(409, "EMAIL_TAKEN");
-            let link = links.iter().map(|(token, link)| product.post_as(token, &path, link));
-            assert!(join_all(link).await.iter().all(|answer| [401, 409].contains(&answer.status.as_u16())));
         }
     }
 }

@@ -1,10 +1,9 @@
 //! What a provider's answer may not be, and what may not become of the way there and back.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Traveller, ada, me};
-use crate::support::{Kind, Product, Provider, healthy};
+use super::{Traveller, ada};
+use crate::support::{Product, Provider, healthy};
 
 const USERS: &str = "select count(*) as n from users";
 
@@ -183,33 +182,6 @@ on_both! {
         assert_eq!(own.status, 302);
         let unknown = Traveller::new(&product).get("/api/v1/auth/oauth/google/start?role=owner", "*/*").await;
         unknown.expect_problem(422, "VALIDATION_FAILED");
-    }
-}
-
-on_both! {
-    async fn of_sixteen_who_bring_one_state_back_one_comes_in(database: Database) {
-        let idp = Provider::start();
-        let kind = database.kind;
-        let product = Product::start_with(database, idp.settings("google")).await;
-        let rounds = if kind == Kind::Postgres { 5 } else { 2 };
-        for round in 0..rounds {
-            let mut said = ada();
-            (said["claims"]["sub"], said["claims"]["email"]) = (json!(format!("p{round}")), json!(format!("p{round}@example.com")));
-            idp.next(said).await;
-            let mut browser = Traveller::new(&product);
-            let url = browser.set_off("google", "?plan=free").await;
-            let back = idp.agree(&url).await;
-            let cookie = format!("tenantry_oauth={}", browser.cookies["tenantry_oauth"]);
-            let headers = [("cookie", cookie.as_str()), ("accept", "application/json")];
-            let calls = (0..16).map(|_| product.call(Method::GET, &back, None, None, &headers));
-            let answers = futures_util::future::join_all(calls).await;
-            let won: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
-            assert_eq!(won.len(), 1, "{answers:?}");
-            assert_eq!(answers.iter().filter(|answer| answer.body["code"] == "OAUTH_STATE_INVALID").count(), 15);
-            me(&product, &won[0].body).await;
-        }
-        assert_eq!(product.database.count(USERS).await, rounds);
-        healthy(&product).await;
     }
 }
 

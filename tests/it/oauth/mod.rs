@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Product, Provider, answer};
 
 /// A browser on its way to a provider and back.
+#[derive(Clone)]
 pub struct Traveller<'a> {
     product: &'a Product,
     cookies: BTreeMap<String, String>,
@@ -24,7 +25,7 @@ impl<'a> Traveller<'a> {
         Self { product, cookies: BTreeMap::new() }
     }
 
-    async fn get(&mut self, path: &str, accept: &str) -> Answer {
+    pub async fn get(&mut self, path: &str, accept: &str) -> Answer {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = self.product.request(Method::GET, path);
         let answer = answer(request.header(header::ACCEPT, accept).header(header::COOKIE, cookies.join("; "))).await;
@@ -36,7 +37,7 @@ impl<'a> Traveller<'a> {
     }
 
     /// To the provider: the address that the browser is sent to.
-    async fn set_off(&mut self, provider: &str, query: &str) -> String {
+    pub async fn set_off(&mut self, provider: &str, query: &str) -> String {
         let answer = self.get(&format!("/api/v1/auth/oauth/{provider}/start{query}"), "text/html").await;
         assert_eq!(answer.status, 302, "{}", answer.text);
         answer.headers["location"].to_str().expect("text").to_owned()
@@ -51,12 +52,12 @@ impl<'a> Traveller<'a> {
 }
 
 /// Claims of somebody whose address is proved.
-fn ada() -> Value {
+pub fn ada() -> Value {
     json!({"claims": {"sub": "ada-1", "email": "ada@example.com", "email_verified": true, "name": "Ada Lovelace"}})
 }
 
 /// Who a token's bearer is.
-async fn me(product: &Product, tokens: &Value) -> Value {
+pub async fn me(product: &Product, tokens: &Value) -> Value {
     let access = tokens["access_token"].as_str().unwrap_or_else(|| panic!("no token in {tokens}"));
     product.get_as(access, "/api/v1/auth/me").await.expect(200)
 }
