@@ -7,14 +7,17 @@ use serde_json::{Value, json};
 use tenantry::{
     audit,
     billing::Payment,
-    identity::email::Email,
+    identity::{email::Email, oauth::Person},
     serve::Roles,
     signup::{self, NewTenant, Owner, look_up, provision_tenant},
     tenants::{Door, slugs::Slug},
 };
 use tracing::Level;
 
-use crate::support::{Answer, Database, Kind, Logged, Logs, Product, Settings, WRITTEN_BY_SIGNUP, grown, signup_body};
+use crate::oauth::Traveller;
+use crate::support::{
+    Answer, Database, Kind, Logged, Logs, Product, Provider, Settings, WRITTEN_BY_SIGNUP, grown, healthy, signup_body,
+};
 
 const START: &str = "/public/signup/start";
 const SERVER_ALONE: Roles = Roles { http: true, worker: false };
@@ -167,14 +170,28 @@ on_both! {
     }
 }
 
-/// What the doors to come write besides, paying by bank transfer and logging the person in.
-const WRITTEN_BY_OTHER_DOORS: [&str; 6] =
-    ["invoice_counters", "payment_methods", "invoices", "invoice_lines", "sessions", "refresh_tokens"];
+/// What other doors write besides: paying by bank transfer, logging the person in, and knowing them by a provider.
+const WRITTEN_BY_OTHER_DOORS: [&str; 7] = [
+    "invoice_counters",
+    "payment_methods",
+    "invoices",
+    "invoice_lines",
+    "sessions",
+    "refresh_tokens",
+    "oauth_identities",
+];
 
-/// A tenant as the register door makes it.
+/// A tenant with all that the register door and a provider make of one.
 async fn registered(product: &Product, name: &str) -> NewTenant {
     let slug = Slug::parse(&name.to_lowercase().replace(['_', ' '], "-")).expect("a slug");
     let email = Email::parse(&format!("{slug}@example.com")).expect("an address");
+    let person = Person {
+        provider: "google".into(),
+        subject: "ada-1".into(),
+        email: Some(email.clone()),
+        email_is_proved: false,
+        name: None,
+    };
     let found = look_up(product.app.db.read(), "pro", email.as_str(), &slug).await.expect("looks up");
     NewTenant {
         door: Door::Register,
@@ -186,7 +203,7 @@ async fn registered(product: &Product, name: &str) -> NewTenant {
             password_hash: None,
             email_verified: false,
             role_at_signup: None,
-            person: None,
+            person: Some(person),
         },
         plan: found.plan.expect("the plan"),
         payment: Payment::BankTransfer { address: Some(json!({"city": "Vienna"})) },
@@ -235,6 +252,39 @@ on_both! {
         let first = format!("INV-{}-000001", now.at.year());
         let numbered = format!("select count(*) as n from invoices where number = '{first}'");
         assert_eq!(product.database.count(&numbered).await, 1);
+    }
+}
+
+/// Comes by a provider as somebody new.
+async fn come_by(idp: &Provider, product: &Product, name: &str) -> Answer {
+    let email = format!("{name}@example.com");
+    idp.next(json!({"claims": {"sub": name, "email": email, "email_verified": true, "name": format!("Person of {name}")}})).await;
+    Traveller::new(product).journey(idp, "google", "").await
+}
+
+on_both! {
+    async fn each_write_of_the_way_in_by_a_provider_is_refused_in_turn(database: Database) {
+        let idp = Provider::start();
+        let product = Product::start_as(database, idp.settings("google"), SERVER_ALONE).await;
+        let before = product.database.census().await;
+        come_by(&idp, &product, "first").await.expect(200);
+        let mut written = grown(&before, &product.database.census().await);
+        // That somebody set out is written before they come back.
+        written.remove("oauth_flows");
+        assert!(written.len() >= 14 && written.contains_key("oauth_identities"), "{written:?}");
+        for table in written.keys() {
+            let mut before = product.database.census().await;
+            refuse(&product.database, table).await;
+            assert_tells_nothing(come_by(&idp, &product, table).await);
+            let mut after = product.database.census().await;
+            for census in [&mut before, &mut after] {
+                census.remove("oauth_flows");
+            }
+            assert_eq!(grown(&before, &after), [].into(), "{table}");
+            relent(&product.database).await;
+            come_by(&idp, &product, table).await.expect(200);
+        }
+        healthy(&product).await;
     }
 }
 

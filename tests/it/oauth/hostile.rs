@@ -229,18 +229,3 @@ on_both! {
         assert!(!text.contains("Secret") && !text.contains(&state) && row.state_hash != state.as_bytes());
     }
 }
-
-on_both! {
-    async fn a_refused_write_leaves_nothing_of_a_sign_up(database: Database) {
-        let idp = Provider::start();
-        let product = Product::start_with(database, idp.settings("google")).await;
-        idp.next(ada()).await;
-        product.database.execute("drop table oauth_identities").await;
-        let create = "create table oauth_identities (id uuid primary key, user_id uuid not null, provider text not null, \
-                      subject text not null, email text, created_at timestamptz not null, last_used_at timestamptz not null, check (subject = ''))";
-        product.database.execute(create).await;
-        let refused = Traveller::new(&product).journey(&idp, "google", "").await;
-        refused.expect_problem(422, "TENANT_PROVISIONING_ERROR");
-        assert!(product.database.rows().await.iter().all(|(table, rows)| *rows == 0 || *table == "idempotency_keys"));
-    }
-}
