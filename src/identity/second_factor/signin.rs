@@ -24,7 +24,7 @@ use crate::{
 const COOKIE: Cookie = Cookie("tenantry_pending");
 
 pub(in crate::identity) fn routes() -> Router<App> {
-    Router::new().route(PAGE, get(ask).post(submit))
+    Router::new().route("/signin/code", get(ask).post(submit))
 }
 
 /// Where a browser goes to type its code.
