@@ -258,7 +258,10 @@ on_both! {
 /// Comes by a provider as somebody new.
 async fn come_by(idp: &Provider, product: &Product, name: &str) -> Answer {
     let email = format!("{name}@example.com");
-    idp.next(json!({"claims": {"sub": name, "email": email, "email_verified": true, "name": format!("Person of {name}")}})).await;
+    idp.next(
+        json!({"claims": {"sub": name, "email": email, "email_verified": true, "name": format!("Person of {name}")}}),
+    )
+    .await;
     Traveller::new(product).journey(idp, "google", "").await
 }
 

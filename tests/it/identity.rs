@@ -309,6 +309,38 @@ on_both! {
 }
 
 on_both! {
+    async fn a_session_that_somebody_planted_does_not_become_ones_own(database: Database) {
+        let product = Product::start(database).await;
+        for name in ["Acme", "Globex"] {
+            provisioned(&product, name).await;
+        }
+        let password = |browser: &Browser<'_>, email: &str| {
+            browser.form("/signin").fill("email", email).fill("password", "correct-horse-battery")
+        };
+        let mut mallory = Browser::new(&product);
+        mallory.go("/signin").await;
+        mallory.send(&password(&mallory, "globex@example.com")).await;
+        let planted = mallory.cookie("tenantry_session").expect("a session").to_owned();
+
+        let mut ada = Browser::new(&product);
+        ada.go("/signin").await;
+        let by_password = password(&ada, "acme@example.com");
+        product.post(&format!("{AUTH}/magic-link"), &json!({"email": "acme@example.com"})).await.expect(202);
+        ada.go(&format!("/magic-link?token={}", mailed(&product, "/magic-link").await)).await;
+        let by_link = ada.form("/magic-link");
+        for form in [by_password, by_link] {
+            ada.set_cookie("tenantry_session", Some(&planted));
+            ada.send(&form).await;
+            assert!(ada.path == "/dashboard" && ada.html.contains("Acme is at"), "{}:\n{}", ada.path, ada.html);
+            assert!(ada.cookie("tenantry_session").is_some_and(|own| own != planted));
+            // What was planted opens what it did before, and nothing of hers.
+            mallory.go("/dashboard").await;
+            assert!(mallory.html.contains("Globex is at"), "{}:\n{}", mallory.path, mallory.html);
+        }
+    }
+}
+
+on_both! {
     async fn others_can_find_the_keys(database: Database) {
         let product = Product::start(database).await;
         let (_, _, tokens) = provisioned(&product, "Acme").await;

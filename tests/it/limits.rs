@@ -76,7 +76,10 @@ async fn a_route_that_takes_a_secret_or_sends_a_mail_has_a_limiter() {
     };
     let mut n = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
-        for method in ["post", "put", "patch", "delete"].iter().filter(|method| guarded(path) && operations.get(**method).is_some()) {
+        for method in ["post", "put", "patch", "delete"]
+            .iter()
+            .filter(|method| guarded(path) && operations.get(**method).is_some())
+        {
             n += 1;
             assert!(operations[*method]["responses"]["429"].is_object(), "{path} tells nothing of its limit");
             assert_limited(&product, &method.to_uppercase().parse().unwrap(), path, n).await;
