@@ -4,13 +4,14 @@ import Provider from "oidc-provider";
 
 /** A real OpenID provider (oidc-provider, certified), with accounts that are their own addresses and need no particular password. */
 export class OpenIdProvider {
-  static async start() {
+  /** Starts one, on a port that was chosen before where its environment is asked for before. */
+  static async start(port = 0) {
     const provider = new OpenIdProvider();
     provider.http = createServer();
-    provider.http.listen(0, "127.0.0.1");
+    provider.http.listen(port, "127.0.0.1");
     await once(provider.http, "listening");
-    provider.issuer = `http://localhost:${provider.http.address().port}`;
-    const oidc = new Provider(provider.issuer, {
+    provider.env = OpenIdProvider.env(provider.http.address().port);
+    const oidc = new Provider(provider.env.TENANTRY_OAUTH__GOOGLE__ISSUER, {
       clients: [{ client_id: "tenantry", client_secret: "a-client-secret-for-tests", redirect_uris: ["http://localhost/api/v1/auth/oauth/google/callback"] }],
       claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name"] },
       pkce: { required: () => true },
@@ -27,12 +28,12 @@ export class OpenIdProvider {
     return provider;
   }
 
-  /** What makes it the product's provider of that name. */
-  get env() {
+  /** What makes one on this port the product's provider of that name. */
+  static env(port) {
     return {
       TENANTRY_OAUTH__GOOGLE__CLIENT_ID: "tenantry",
       TENANTRY_OAUTH__GOOGLE__CLIENT_SECRET: "a-client-secret-for-tests",
-      TENANTRY_OAUTH__GOOGLE__ISSUER: this.issuer,
+      TENANTRY_OAUTH__GOOGLE__ISSUER: `http://localhost:${port}`,
     };
   }
 
@@ -42,6 +43,9 @@ export class OpenIdProvider {
     await once(this.http, "close");
   }
 }
+
+/** Its pages ask for a font elsewhere; they do without. */
+export const withoutFonts = (page) => page.route("https://fonts.googleapis.com/**", (route) => route.fulfill({ contentType: "text/css", body: "" }));
 
 /** Logs in at the provider, and agrees to what it asks. */
 export async function agree(page, email) {

@@ -1,6 +1,6 @@
 // Signing up, signing in and linking with a real OpenID provider, by its own pages.
 import { createRemoteJWKSet, jwtVerify } from "jose";
-import { OpenIdProvider, agree } from "../support/oidc.js";
+import { OpenIdProvider, agree, withoutFonts } from "../support/oidc.js";
 import { test as base, expect } from "../support/test.js";
 import { ADA, heading } from "../support/wizard.js";
 
@@ -11,9 +11,8 @@ const test = base.extend({
     await provider.end();
   },
   env: async ({ provider }, use) => use(provider.env),
-  // The provider's pages ask for a font elsewhere.
   page: async ({ page }, use) => {
-    await page.route("https://fonts.googleapis.com/**", (route) => route.fulfill({ contentType: "text/css", body: "" }));
+    await withoutFonts(page);
     await use(page);
   },
 });
@@ -37,26 +36,8 @@ test("somebody new comes by Google and has a tenant", async ({ page, server }) =
   expect(await server.tenants()).toHaveLength(1);
 });
 
-test.describe("without JavaScript", () => {
-  test.use({ javaScriptEnabled: false });
-
-  test("the same way works", async ({ page }) => {
-    await signUp(page);
-  });
-});
-
-test("whoever turns back at Google is told that nothing happened", async ({ page, server, noise }) => {
-  noise.expectStatus(401, "/api/v1/auth/oauth/google/callback.*");
-  await page.goto("/signin");
-  await page.getByRole("link", { name: "Sign in with Google" }).click();
-  await page.getByRole("link", { name: "Cancel" }).click();
-  await heading(page, "You are not signed in");
-  await page.getByRole("main").getByRole("link", { name: "Sign in" }).click();
-  await heading(page, "Sign in");
-  expect(await server.tenants()).toHaveLength(0);
-});
-
-test("a provider is added in the settings and taken away, but not the last way in", async ({ page, server, noise }) => {
+/** Adds Google in the settings and takes it away, and then tries to where it is the only way in. */
+async function addAndRemove({ page, server, noise }) {
   await server.call("POST", "/api/v1/auth/register", {
     body: { email: ADA.email, password: ADA.password, password_confirm: ADA.password, account_name: ADA.company },
   });
@@ -82,6 +63,29 @@ test("a provider is added in the settings and taken away, but not the last way i
   await page.getByRole("button", { name: "Remove Google" }).click();
   await heading(page, "Sign-in methods");
   await expect(page.getByRole("alert")).toContainText("only way in");
+}
+
+const ADDED = "a provider is added in the settings and taken away, but not the last way in";
+test(ADDED, addAndRemove);
+
+test.describe("without JavaScript", () => {
+  test.use({ javaScriptEnabled: false });
+
+  test("the same way works", async ({ page }) => {
+    await signUp(page);
+  });
+  test(ADDED, addAndRemove);
+});
+
+test("whoever turns back at Google is told that nothing happened", async ({ page, server, noise }) => {
+  noise.expectStatus(401, "/api/v1/auth/oauth/google/callback.*");
+  await page.goto("/signin");
+  await page.getByRole("link", { name: "Sign in with Google" }).click();
+  await page.getByRole("link", { name: "Cancel" }).click();
+  await heading(page, "You are not signed in");
+  await page.getByRole("main").getByRole("link", { name: "Sign in" }).click();
+  await heading(page, "Sign in");
+  expect(await server.tenants()).toHaveLength(0);
 });
 
 test("others verify our tokens with our keys", async ({ server }) => {

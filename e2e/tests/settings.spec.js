@@ -1,4 +1,5 @@
-// One's own account: password, address, sessions, and what a stranger may have set up before.
+// One's own account: password, address, sessions, links by mail, and what a stranger may have set up before.
+import { signInAgain, signUp, withFactor } from "../support/factor.js";
 import { ADA, heading } from "../support/wizard.js";
 import { expect, test } from "../support/test.js";
 
@@ -79,13 +80,48 @@ async function claim({ page, server }) {
   await signIn(page, server, { password: NEW.password });
 }
 
+/** Somebody forgot their password. */
+async function forget({ page, server }) {
+  await register(server);
+  await page.goto("/signin");
+  await page.getByRole("link", { name: "Forgot it?" }).click();
+  await page.getByLabel("Email").fill(ADA.email);
+  await page.getByRole("button", { name: "Mail me a link" }).click();
+  await heading(page, "A link is on its way");
+  await page.goto(await link(server, "/reset-password"));
+  await page.getByLabel("New password").fill(NEW.password);
+  await page.getByRole("button", { name: "Set the password" }).click();
+  await heading(page, "Your new password is set");
+  await expect(logIn(server, ADA.email, ADA.password)).rejects.toThrow("401");
+  await page.getByRole("main").getByRole("link", { name: "Sign in" }).click();
+  await signIn(page, server, { password: NEW.password });
+}
+
+/** Somebody signs in by a link alone. */
+async function follow({ page, server }) {
+  await signUp(server);
+  await page.goto("/signin");
+  await page.getByLabel("Email").fill(ADA.email);
+  await page.getByRole("button", { name: "Mail me a link" }).click();
+  await heading(page, "Check your mail");
+  await page.goto(await link(server, "/magic-link"));
+  await heading(page, "Sign in to Tenantry");
+  await page.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL("**/dashboard");
+  await heading(page, "Hello, Ada");
+}
+
 test("a walk through the settings", walk);
 test("a claim", claim);
+test("a forgotten password", forget);
+test("a link by mail", follow);
 
 test.describe("without JavaScript", () => {
   test.use({ javaScriptEnabled: false });
   test("a walk through the settings", walk);
   test("a claim", claim);
+  test("a forgotten password", forget);
+  test("a link by mail", follow);
 });
 
 test("Enter in the password's field keeps what was there, and does not claim it", async ({ page, server }) => {
@@ -104,4 +140,26 @@ test("password managers know whose password it is", async ({ page, server }) => 
   await page.waitForURL("**/settings/password");
   const fields = await page.getByRole("main").locator("input[autocomplete]").evaluateAll((inputs) => inputs.map(({ autocomplete, value }) => [autocomplete, value]));
   expect(fields).toEqual([["username", ADA.email], ["current-password", ""], ["new-password", ""]]);
+});
+
+/** What a password manager is told of the fields that it fills. */
+const managed = (page) =>
+  page
+    .getByRole("main")
+    .locator("input:is([type=email], [type=password], [autocomplete=username], [autocomplete=one-time-code])")
+    .evaluateAll((inputs) => inputs.map(({ name, autocomplete }) => `${name}: ${autocomplete}`));
+
+test("password managers know what goes into which field", async ({ page, server }) => {
+  for (const [path, fields] of Object.entries({
+    "/signin": ["email: username", "password: current-password"],
+    "/onboarding": ["email: email", "password: new-password"],
+    "/forgot-password": ["email: username"],
+    "/reset-password?token=any": ["password: new-password"],
+  })) {
+    await page.goto(path);
+    expect(await managed(page), path).toEqual(fields);
+  }
+  await withFactor(page, server);
+  await signInAgain(page);
+  expect(await managed(page), "/signin/code").toEqual(["totp: one-time-code"]);
 });
