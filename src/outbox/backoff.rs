@@ -26,6 +26,19 @@ const WEBHOOK: [Duration; 7] = [
     Duration::from_hours(12),
 ];
 
+/// Stripe's events are processed again for three days: as long as Stripe itself delivers them. Then an administrator replays them.
+const STRIPE: [Duration; 9] = [
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(8),
+    Duration::from_hours(24),
+    Duration::from_hours(36),
+];
+
 /// The longest pause that another side may ask for.
 const LONGEST: Duration = Duration::from_hours(24);
 
@@ -34,6 +47,7 @@ const fn pauses(kind: Kind) -> &'static [Duration] {
     match kind {
         Kind::Mail => &MAIL,
         Kind::Webhook => &WEBHOOK,
+        Kind::StripeEvent | Kind::SandboxEvent => &STRIPE,
     }
 }
 

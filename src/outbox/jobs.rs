@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
+    billing,
     clock::Now,
     db::failpoint,
     mail,
@@ -129,6 +130,8 @@ async fn attempt(app: &App, row: &Claimed) -> Tried {
     let payload = row.payload.as_deref().unwrap_or_default();
     match row.kind {
         Kind::Mail => Tried { outcome: mail::send(app, row.id, payload).await, delivered: None },
+        Kind::StripeEvent => Tried { outcome: billing::stripe::inbox::process(app, payload).await, delivered: None },
+        Kind::SandboxEvent => Tried { outcome: billing::sandbox::deliver(app, payload).await, delivered: None },
         Kind::Webhook => {
             let (outcome, delivered) = webhooks::deliver::send(app, payload).await;
             Tried { outcome, delivered }

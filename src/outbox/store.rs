@@ -46,6 +46,12 @@ pub enum Kind {
     /// A delivery to a tenant's webhook endpoint.
     #[sea_orm(string_value = "webhook")]
     Webhook,
+    /// An event of Stripe's that is to be processed.
+    #[sea_orm(string_value = "stripe_event")]
+    StripeEvent,
+    /// An event of the sandbox's that is to be delivered.
+    #[sea_orm(string_value = "sandbox_event")]
+    SandboxEvent,
 }
 
 impl Kind {
@@ -54,6 +60,8 @@ impl Kind {
         match self {
             Self::Mail => "mail",
             Self::Webhook => "webhook",
+            Self::StripeEvent => "stripe_event",
+            Self::SandboxEvent => "sandbox_event",
         }
     }
 }

@@ -21,14 +21,14 @@ on_both! {
     async fn four_at_once_migrate_once(database: Database) {
         let first = connected(&database).await;
         for _ in 0..3 {
-            let back = db::roll_back(&first, 3).await.expect("an empty product goes back");
-            assert_eq!(back.versions, ["0003_identity", "0002_default_plans", "0001_part_one"]);
+            let back = db::roll_back(&first, 4).await.expect("an empty product goes back");
+            assert_eq!(back.versions, ["0004_billing", "0003_identity", "0002_default_plans", "0001_part_one"]);
             let databases = join_all((0..4).map(|_| connected(&database))).await;
             let migrated = join_all(databases.iter().map(db::migrate)).await;
             let mut versions: Vec<_> = migrated.into_iter().map(|done| done.expect("migrates").versions).collect();
             versions.sort();
             assert_eq!(versions[..3], [const { Vec::<String>::new() }; 3], "three found nothing to do");
-            assert_eq!(versions[3], ["0001_part_one", "0002_default_plans", "0003_identity"]);
+            assert_eq!(versions[3], ["0001_part_one", "0002_default_plans", "0003_identity", "0004_billing"]);
             join_all(databases.into_iter().map(db::Db::close)).await;
         }
         assert!(db::pending(&first).await.expect("asks").is_empty());
@@ -47,7 +47,7 @@ on_both! {
         let before = database.rows().await;
         let db = connected(&database).await;
         for _ in 0..2 {
-            let refused = db::roll_back(&db, 3).await.expect_err("there is a tenant").to_string();
+            let refused = db::roll_back(&db, 4).await.expect_err("there is a tenant").to_string();
             assert!(refused.contains("tenants"), "{refused}");
             assert!(db::pending(&db).await.expect("asks").is_empty(), "all or nothing");
         }

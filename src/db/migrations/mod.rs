@@ -11,7 +11,7 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(PartOne), Box::new(default_plans::DefaultPlans), Box::new(Identity)]
+        vec![Box::new(PartOne), Box::new(default_plans::DefaultPlans), Box::new(Identity), Box::new(Billing)]
     }
 }
 
@@ -163,6 +163,36 @@ impl MigrationTrait for Identity {
             refuse_with_rows(db, table).await?;
         }
         db.execute_unprepared(include_str!("0003_identity.down.sql")).await.map(drop)
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+struct Billing;
+
+impl sea_orm_migration::MigrationName for Billing {
+    fn name(&self) -> &'static str {
+        "0004_billing"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Billing {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        lock(db, "outbox").await?;
+        db.execute_unprepared(include_str!("0004_billing.up.sql")).await.map(drop)
+    }
+
+    /// What is bought at Stripe, and what an operator has granted, cannot go back to a version that knows of neither.
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        for table in ["stripe_events", "tenant_feature_overrides"] {
+            refuse_with_rows(db, table).await?;
+        }
+        db.execute_unprepared(include_str!("0004_billing.down.sql")).await.map(drop)
     }
 
     fn use_transaction(&self) -> Option<bool> {

@@ -151,6 +151,7 @@ async fn copy_of_template(name: &str) -> String {
         include_str!("../../../src/db/migrations/0001_part_one.up.sql"),
         include_str!("../../../src/db/migrations/default_plans.rs"),
         include_str!("../../../src/db/migrations/0003_identity.up.sql"),
+        include_str!("../../../src/db/migrations/0004_billing.up.sql"),
     )
         .hash(&mut hasher);
     let template = format!("template_{:016x}", hasher.finish());
