@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock::Now,
     db::{Batch, Tx, sql},
+    entitlements::{FREE, Terms},
     http::Page,
     mail::Post,
     tenants::Role,
@@ -246,26 +247,43 @@ pub async fn list(
 }
 
 /// What a user is in a tenant: the changing part of an access token.
-#[derive(Clone, Debug, FromQueryResult)]
+#[derive(Clone, Debug)]
 pub struct Standing {
     /// The role.
     pub role: Role,
-    /// The tenant's plan, by slug.
+    /// The plan that holds for the tenant now, by slug.
     pub plan: String,
     /// When the address was proved.
     pub email_verified_at: Option<DateTime<Utc>>,
 }
 
-/// What a user is in a tenant.
+#[derive(FromQueryResult)]
+struct Member {
+    role: Role,
+    plan: String,
+    email_verified_at: Option<DateTime<Utc>>,
+    #[sea_orm(nested)]
+    terms: Terms,
+}
+
+/// What a user is in a tenant. `grace` is how long a subscription that is past due keeps its plan.
 ///
 /// # Errors
 /// [`Error::TokenInvalid`] for somebody who is no member any more, or disabled: whatever led here leads nowhere.
-pub async fn standing(db: &impl ConnectionTrait, user_id: Uuid, tenant_id: Uuid) -> Result<Standing, Error> {
-    let query = "select m.role, p.slug as plan, u.email_verified_at from memberships m join users u on u.id = m.user_id \
+pub async fn standing(
+    db: &impl ConnectionTrait,
+    now: &Now,
+    grace: TimeDelta,
+    (user_id, tenant_id): (Uuid, Uuid),
+) -> Result<Standing, Error> {
+    let query = "select m.role, p.slug as plan, u.email_verified_at, s.status, s.trial_ends_at, s.current_period_start, \
+         s.current_period_end, s.cancel_at_period_end, s.past_due_since from memberships m join users u on u.id = m.user_id \
          join subscriptions s on s.tenant_id = m.tenant_id join plans p on p.id = s.plan_id \
          where m.user_id = $1 and m.tenant_id = $2 and u.disabled_at is null";
-    let standing = Standing::find_by_statement(sql(db, query, [user_id.into(), tenant_id.into()])).one(db).await?;
-    standing.ok_or(Error::TokenInvalid)
+    let member = Member::find_by_statement(sql(db, query, [user_id.into(), tenant_id.into()])).one(db).await?;
+    let Member { role, plan, email_verified_at, terms } = member.ok_or(Error::TokenInvalid)?;
+    let plan = if terms.standing(now.at, grace).is_entitled() { plan } else { FREE.to_owned() };
+    Ok(Standing { role, plan, email_verified_at })
 }
 
 /// What an access token says.

@@ -1,6 +1,7 @@
 //! Joining by invite: a user, new or known, becomes a member of a tenant that is there already. No door makes a tenant here, so neither
 //! the kill switch nor `self_serve_enabled` closes it.
 
+use chrono::TimeDelta;
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
@@ -38,11 +39,11 @@ pub(super) enum Newcomer {
     },
 }
 
-/// Makes somebody a member by an invite, and logs them in, where a second factor is on with its code.
+/// Makes somebody a member by an invite, and logs them in, where a second factor is on with its code. `grace` as in [`team::accept`].
 pub(super) async fn join(
     tx: &Tx,
     now: &Now,
-    token: &SecretString,
+    (token, grace): (&SecretString, TimeDelta),
     post: &Post,
     newcomer: Newcomer,
     (client, request, by, then): (Client, &RequestId, &str, Option<String>),
@@ -83,7 +84,7 @@ pub(super) async fn join(
             (user_id, email)
         }
     };
-    let invite = team::accept(tx, now, token, (user_id, &email)).await?;
+    let invite = team::accept(tx, now, (token, grace), (user_id, &email)).await?;
     let who = (Actor::User(user_id), Some(invite.tenant_id));
     let detail = json!({"invite_id": invite.id, "user_id": user_id, "role": invite.role});
     audit::note(tx, now, request, who, "invite.accepted", detail).await?;

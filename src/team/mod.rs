@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     clock::Now,
     db::{Batch, BatchError, Tx, Unique, sql, unique},
+    entitlements::limits,
     http::Problem,
     identity::email::Email,
     seal::hash_token,
@@ -145,14 +146,15 @@ pub async fn open(db: &impl ConnectionTrait, now: &Now, token: &SecretString, em
     }
 }
 
-/// Uses an invite up: the user, who is there already, becomes a member. Of several who try at once, one does.
+/// Uses an invite up: the user, who is there already, becomes a member. Of several who try at once, one does. `grace` is how long a
+/// subscription that is past due keeps its seats.
 ///
 /// # Errors
 /// As [`open`]; [`Error::SeatLimit`], [`Error::AlreadyMember`]. The transaction is then only good for rolling back.
 pub async fn accept(
     tx: &Tx,
     now: &Now,
-    token: &SecretString,
+    (token, grace): (&SecretString, TimeDelta),
     (user_id, email): (Uuid, &Email),
 ) -> Result<Invite, Error> {
     let invite = open(tx, now, token, email).await?;
@@ -163,10 +165,10 @@ pub async fn accept(
     if tx.query_one_raw(sql(tx, take, values)).await?.is_none() {
         return Err(open(tx, now, token, email).await.err().unwrap_or(Error::NotFound));
     }
-    let seats = store::seats(tx, tenant.id).await?;
-    if seats > 0 && tenants::count_members(tx, tenant.id).await? >= seats {
-        return Err(Error::SeatLimit);
-    }
+    limits::room_for_one(tx, now, grace, tenant.id, "max_users").await.map_err(|error| match error {
+        limits::Error::Reached { .. } => Error::SeatLimit,
+        limits::Error::Database(error) => Error::Database(error),
+    })?;
     let mut batch = Batch::default();
     batch.insert(tenants::store::membership::Model {
         tenant_id: tenant.id,

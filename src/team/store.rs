@@ -1,9 +1,4 @@
-//! Invites and seats in the database.
-
-use sea_orm::{ConnectionTrait, DbErr};
-use uuid::Uuid;
-
-use crate::db::sql;
+//! Invites in the database.
 
 pub(crate) mod invite {
     use sea_orm::entity::prelude::*;
@@ -28,12 +23,4 @@ pub(crate) mod invite {
     }
 
     impl ActiveModelBehavior for ActiveModel {}
-}
-
-/// How many members a tenant's plan has room for; 0 is without limit.
-pub(super) async fn seats(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<i64, DbErr> {
-    let query = "select l.value from subscriptions s join plan_limits l on l.plan_id = s.plan_id and l.name = 'max_users' \
-                 where s.tenant_id = $1";
-    let row = db.query_one_raw(sql(db, query, [tenant_id.into()])).await?;
-    row.map_or(Ok(0), |row| row.try_get("", "value"))
 }

@@ -6,8 +6,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Automation, automations};
 use crate::{
     app::App,
+    entitlements::guard::{Automations, With},
     http::{Listing, PageQuery, Problem, Query},
-    identity::Verified,
 };
 
 /// This slice's routes.
@@ -18,10 +18,11 @@ pub fn routes() -> OpenApiRouter<App> {
 /// The tenant's automations, newest first: which events go to its webhook endpoints.
 #[utoipa::path(get, path = "/api/v1/automations", tag = "webhooks", params(PageQuery), security(("access_token" = [])),
     responses((status = 200, body = Listing<Automation>),
+        (status = 402, description = "`SUBSCRIPTION_REQUIRED` with `subscription_status`, `plan`, `ended_at` and `billing_url`"),
         (status = 403, description = "`EMAIL_VERIFICATION_REQUIRED` with `grace_ended_at`")))]
 async fn list_automations(
     State(app): State<App>,
-    Verified(user): Verified,
+    With { user, .. }: With<Automations>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Listing<Automation>>, Problem> {
     let page = query.page()?;

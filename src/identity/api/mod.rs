@@ -40,6 +40,7 @@ use crate::{
     app::App,
     clock::Now,
     db::Tx,
+    entitlements::guard::grace,
     http::{FieldError, IdempotencyKey, Once, Problem, Reply},
 };
 
@@ -154,6 +155,6 @@ async fn answer(app: &App, once: &Once<'_>, (tx, now, entry): (Tx, Now, Entry)) 
 
 /// The tokens of a session that is about to be committed.
 pub(super) async fn tokens(app: &App, tx: &Tx, now: &Now, opened: &Opened) -> Result<TokenSet, Error> {
-    let standing = standing(tx, opened.user_id, opened.tenant_id).await?;
+    let standing = standing(tx, now, grace(&app.config), (opened.user_id, opened.tenant_id)).await?;
     Ok(signed(&app.keys, now, opened, &standing))
 }
