@@ -41,9 +41,10 @@ export class Server {
   #child;
   #log;
 
-  /** Starts one on a new database, `sqlite` or `postgresql`; `env` is added to its environment. */
-  static async start({ env = {}, database = "sqlite" } = {}) {
+  /** Starts one on a new database, `sqlite` or `postgresql`; `env` is added to its environment, `args` to its command. */
+  static async start({ env = {}, database = "sqlite", args = [] } = {}) {
     const server = new Server();
+    server.args = args;
     server.port = await freePort();
     server.dir = await mkdtemp(join(tmpdir(), "tenantry-e2e."));
     server.env = {
@@ -86,7 +87,7 @@ export class Server {
   /** Starts the process, again where it was killed: on the same port, with the same data. */
   async run() {
     this.#log = await open(join(this.dir, "server.log"), "a");
-    this.#child = spawn(BINARY, ["serve"], { env: this.env, stdio: ["ignore", this.#log.fd, this.#log.fd] });
+    this.#child = spawn(BINARY, ["serve", ...this.args], { env: this.env, stdio: ["ignore", this.#log.fd, this.#log.fd] });
     const ended = once(this.#child, "exit").then(([code]) => { throw new Error(`the server ended with ${code}`); });
     await Promise.race([ended, this.#ready()]).catch(async (error) => {
       error.message += `\n${await this.log()}`;
@@ -111,6 +112,13 @@ export class Server {
       await once(this.#child, "exit");
     }
     await this.#log?.close();
+  }
+
+  /** Starts a worker beside it, with `env` of its own; ends it by the function that comes back. */
+  worker(env) {
+    const child = spawn(BINARY, ["worker"], { env: { ...this.env, ...env }, stdio: "ignore" });
+    const ended = once(child, "exit");
+    return () => child.kill("SIGKILL") && ended;
   }
 
   /** Ends it, and leaves nothing behind. */

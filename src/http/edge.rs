@@ -94,7 +94,7 @@ fn accepted(request: &Request) -> Option<String> {
 /// Keeps the product's own pages to the operator's hostnames. What a browser keeps for a tenant's own goes wherever that hostname
 /// leads one day, and our cookies would be among it.
 pub async fn on_our_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    if is_operators(&app, &request) || is_unnamed(&app, &request) {
+    if is_our_host(&app, &request) {
         return next.run(request).await;
     }
     match (request.method().is_safe(), request.uri().path_and_query()) {
@@ -104,6 +104,11 @@ pub async fn on_our_host(State(app): State<App>, request: Request, next: Next) -
         }
         _ => Problem::not_found().into_response(),
     }
+}
+
+/// Whether a request was sent to one of the operator's hostnames, and not to a tenant's own.
+pub fn is_our_host(app: &App, request: &Request) -> bool {
+    is_operators(app, request) || is_unnamed(app, request)
 }
 
 /// A name of the developer's own machine, which nobody has told us.

@@ -115,6 +115,18 @@ impl Reply {
 }
 
 impl Reply {
+    /// A member of the body.
+    pub fn member(&self, name: &str) -> &serde_json::Value {
+        &self.body[name]
+    }
+
+    /// Adds a member that was not known when the work was committed; [`Once::amend`] keeps it.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.body[name] = value.into();
+        self
+    }
+
     /// What it says, for a page that shows it.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, Problem> {
         serde_json::from_value(self.body).map_err(|error| Problem::internal(&error))
@@ -175,6 +187,16 @@ impl<'a> Once<'a> {
         self.app.wake.wake();
         failpoint("commit::after").map_err(failed("commit"))?;
         Ok(reply)
+    }
+
+    /// Keeps what was added to an answer after its commit, so that a repeat has it too.
+    pub async fn amend(&self, now: &Now, reply: &Reply) -> Result<(), DbErr> {
+        let Some((id, _)) = self.seen_as else { return Ok(()) };
+        let sealed = self.app.sealer.seal(PURPOSE, now.bytes(), reply.body.to_string().as_bytes());
+        let update = "update idempotency_keys set response = $2 where id = $1 and expires_at > $3";
+        let tx = self.app.db.begin().await?;
+        tx.execute_raw(sql(&tx, update, [id.to_vec().into(), sealed.into(), now.at.into()])).await?;
+        tx.commit().await
     }
 
     async fn keep(&self, tx: &Tx, now: &Now, reply: &Reply, id: [u8; 32], fingerprint: [u8; 32]) -> Result<(), DbErr> {

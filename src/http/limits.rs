@@ -48,7 +48,7 @@ pub enum Kind {
 }
 
 /// Below these everything that is not read is limited, so that no new route is forgotten.
-const GUARDED: [&str; 11] = [
+const GUARDED: [&str; 12] = [
     "/api/v1/auth/",
     "/api/v1/invites",
     "/public/",
@@ -60,6 +60,7 @@ const GUARDED: [&str; 11] = [
     "/reset-password",
     "/invites",
     "/settings",
+    "/billing",
 ];
 
 impl Kind {
@@ -85,6 +86,7 @@ impl Kind {
             | "/settings/email/resend"
             | "/public/contact-sales"
             | "/contact-sales"
+            | "/billing/bank-transfer"
             | "/api/v1/tenants/me/invites"
             | "/api/v1/tenants/me/invites/bulk"
             | "/api/v1/tenants/me/invites/{id}/resend" => Some(Self::Mail),

@@ -2,6 +2,7 @@
 
 mod browser;
 mod census;
+mod cli;
 mod database;
 pub mod factor;
 mod fake;
@@ -12,6 +13,7 @@ mod walk;
 
 pub use browser::{Browser, FormOn};
 pub use census::grown;
+pub use cli::cli;
 pub use database::{Database, Kind, WRITTEN_BY_SIGNUP, eventually};
 pub use fake::{Fake, Gate, PATIENCE, Reply, Seen};
 pub use logs::{Logged, Logs};

@@ -114,11 +114,22 @@ impl Product {
 
     /// As a server, a worker, or both.
     pub async fn start_as(database: Database, settings: Settings, roles: Roles) -> Self {
+        Self::start_prepared(database, settings, roles, |_| ()).await
+    }
+
+    /// With something done to the product before it runs.
+    pub async fn start_prepared(
+        database: Database,
+        settings: Settings,
+        roles: Roles,
+        prepare: impl FnOnce(&App),
+    ) -> Self {
         let variables = settings.variables(&database).into_iter();
         let config = Config::load_from(variables, database.folder()).expect("good settings");
         telemetry::metrics();
         let app = App::new(config, Clock::system()).await.expect("starts");
         app.keys.load(&app.clock.now()).await.expect("keys load");
+        prepare(&app);
         let (bound, address) = tokio::sync::oneshot::channel();
         let running = app.clone();
         let serving = tokio::spawn(async move {
