@@ -187,6 +187,8 @@ pub struct Billing {
     pub sandbox: bool,
     /// A tenant that is past due keeps its access for so long.
     pub past_due_grace: Duration,
+    /// Stripe is asked so often what is there of whom nothing was heard.
+    pub reconcile_every: Duration,
 }
 
 /// Stripe.

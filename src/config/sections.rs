@@ -213,6 +213,7 @@ impl Billing {
             trial_days: reader.optional("billing.trial_days", &DAYS),
             sandbox,
             past_due_grace: reader.required("billing.past_due_grace", &DURATION),
+            reconcile_every: reader.required("billing.reconcile_every", &TIME_SPAN),
         }
     }
 }

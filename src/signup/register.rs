@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Asked, Error, NewTenant, Owner, Provisioned,
     asked::Fields,
-    committed,
+    checkout, committed,
     join::{self, Newcomer},
     look_up, provision_tenant,
     start::{self, means},
@@ -20,6 +20,7 @@ use crate::{
     app::App,
     audit,
     billing::{self, FirstInvoice, Payment},
+    entitlements::{FREE, guard::grace},
     http::{FieldError, Once, Posted, Problem, Reply, RequestId, line},
     identity::{
         Client,
@@ -109,6 +110,10 @@ struct Registered {
     /// How it pays.
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_method: Option<Chosen>,
+    /// Where to pay, by `stripe`. Absent where Stripe did not answer: the same request under its Idempotency-Key, or a checkout session
+    /// that the owner opens, has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkout_url: Option<String>,
     /// The session's tokens.
     #[serde(flatten)]
     tokens: TokenSet,
@@ -205,7 +210,7 @@ impl Register {
     }
 
     /// How the plan is paid; free ones are not.
-    fn payment(&self, plan: &PlanRow) -> Result<Payment, Error> {
+    async fn payment(&self, app: &App, plan: &PlanRow) -> Result<Payment, Error> {
         match self.payment_method {
             _ if plan.price_amount == 0 => Ok(Payment::None),
             None => Ok(Payment::None),
@@ -213,7 +218,11 @@ impl Register {
                 let address = self.billing_address.clone().map(serde_json::Value::Object);
                 Ok(Payment::BankTransfer { address })
             }
-            Some(Method::Stripe) => Err(Error::BillingNotConfigured),
+            Some(Method::Stripe) => {
+                // Asked before anything is written.
+                checkout::offer(app, plan.clone()).await?;
+                Ok(Payment::Stripe)
+            }
         }
     }
 }
@@ -221,7 +230,7 @@ impl Register {
 /// Makes a tenant and its owner, and logs the owner in; with an invite, a member of the tenant that is there.
 ///
 /// Without a plan: a trial of Pro. A paid plan with `bank_transfer` waits for its first invoice; provisioning of any other begins at
-/// once.
+/// once. A paid plan with `stripe` answers where to pay.
 #[utoipa::path(post, path = "/api/v1/auth/register", tag = "identity", request_body = Register,
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 201, description = "The tenant is there, and its owner is logged in", body = Registered),
@@ -242,8 +251,8 @@ async fn register(
         return once.run(async { Ok(join_tenant(&app, &once, &body, token, client, request).await?) }).await;
     }
     start::doors_open(&app)?;
-    let RequestId(request_id) = request;
-    once.run(async {
+    let RequestId(request_id) = request.clone();
+    let reply = once.run(async {
         let read = body.read(&app);
         let slug = read.as_ref().map_or_else(|_| String::new(), |(asked, _)| asked.slug.to_string());
         let done = match read {
@@ -254,8 +263,9 @@ async fn register(
             error.log(Door::Register, &body.email, &slug);
             error.into()
         })
-    })
-    .await
+    });
+    let reply = reply.await?;
+    Ok(checkout::with_url(&app, &once, &request, reply).await)
 }
 
 async fn make(
@@ -275,7 +285,12 @@ async fn make(
         return Err(Error::EmailTaken);
     }
     let plan = found.self_serve_plan("plan_slug")?.clone();
-    let payment = body.payment(&plan)?;
+    let payment = body.payment(app, &plan).await?;
+    let pays_by = match payment {
+        Payment::None => None,
+        Payment::BankTransfer { .. } => Some(Chosen { method: Method::BankTransfer }),
+        Payment::Stripe => Some(Chosen { method: Method::Stripe }),
+    };
     let slug = found.slug_for(&asked, &app.clock.now())?;
     let password_hash = Some(app.hasher.hash(body.password.clone(), app.clock.now().bytes()).await?);
     let (plan_slug, name, role_at_signup) = (plan.slug.clone(), asked.name.clone(), terms.role_at_signup.clone());
@@ -303,7 +318,11 @@ async fn make(
     let Provisioned { tenant, user_id, email, subscription, session, .. } =
         provision_tenant(&tx, &now, &means(app), new).await?;
     let session = session.expect("this door asks for one");
-    let standing = Standing { role: Role::Owner, plan: plan_slug.clone(), email_verified_at: None };
+    let plan = match subscription.status {
+        billing::Status::PendingPayment | billing::Status::Incomplete => FREE.to_owned(),
+        _ => plan_slug.clone(),
+    };
+    let standing = Standing { role: Role::Owner, plan, email_verified_at: None };
     let registered = Registered {
         user: UserView {
             id: user_id,
@@ -319,7 +338,8 @@ async fn make(
             trial_ends_at: subscription.trial_ends_at,
         },
         credits: Credits { balance: subscription.credits },
-        payment_method: subscription.invoice.is_some().then_some(Chosen { method: Method::BankTransfer }),
+        payment_method: pays_by,
+        checkout_url: None,
         invoice: subscription.invoice,
         tokens: sessions::tokens(&app.keys, &now, &session, &standing),
         tenant,
@@ -345,11 +365,13 @@ async fn join_tenant(
     let now = app.clock.now();
     let tx = app.db.begin().await?;
     let newcomer = Newcomer::New { email, name, password_hash, role_at_signup, person: None };
-    let opened = join::join(&tx, &now, token, &app.post, newcomer, (client, &request, "register", None)).await?;
+    let opened =
+        join::join(&tx, &now, (token, grace(&app.config)), &app.post, newcomer, (client, &request, "register", None))
+            .await?;
     let opened = opened.opened().expect("somebody new has no second factor");
     let tenant = tenants::by_id(&tx, opened.tenant_id).await?.ok_or(team::Error::NotFound)?;
     let plan = billing::summary(&tx, opened.tenant_id).await?.ok_or(team::Error::NotFound)?;
-    let standing = sessions::standing(&tx, opened.user_id, opened.tenant_id).await?;
+    let standing = sessions::standing(&tx, &now, grace(&app.config), (opened.user_id, opened.tenant_id)).await?;
     let registered = Registered {
         user: users::by_id(&tx, opened.user_id).await?,
         tenant: tenant.view(),
@@ -357,6 +379,7 @@ async fn join_tenant(
         credits: Credits { balance: plan.balance },
         invoice: None,
         payment_method: None,
+        checkout_url: None,
         tokens: sessions::tokens(&app.keys, &now, &opened, &standing),
     };
     Ok(once.commit(tx, &now, Reply::new(StatusCode::CREATED, &registered)).await?)

@@ -1,0 +1,55 @@
+//! A tenant as Stripe's customer.
+
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use uuid::Uuid;
+
+use super::{Client, Error, wire};
+use crate::{
+    app::App,
+    clock::Now,
+    db::{Tx, sql},
+    seal::hash_token,
+};
+
+#[derive(FromQueryResult)]
+struct Known {
+    name: String,
+    billing_email: String,
+    stripe_customer_id: Option<String>,
+}
+
+/// The tenant's id at Stripe; makes it a customer where it is none yet. However many ask at once, and whoever dies in between, it
+/// becomes one customer: its Idempotency-Key is the tenant, and the first id that is kept stays.
+pub(super) async fn ensure(app: &App, client: &Client<'_>, tenant_id: Uuid) -> Result<String, Error> {
+    let known = known(app.db.read(), tenant_id).await?.ok_or(Error::NoSubscription)?;
+    if let Some(id) = known.stripe_customer_id {
+        return Ok(id);
+    }
+    let fields = vec![
+        ("email", known.billing_email.clone()),
+        ("name", known.name.clone()),
+        ("metadata[tenant_id]", tenant_id.to_string()),
+    ];
+    // Stripe refuses a key that comes again with other parameters.
+    let [a, b, c, d, ..] = hash_token(&format!("{}\n{}", known.billing_email, known.name));
+    let key = format!("customer:{tenant_id}:{a:02x}{b:02x}{c:02x}{d:02x}");
+    let made: wire::Customer = client.post("customer.create", "customers", &key, &fields).await?;
+    let now = app.clock.now();
+    let tx = app.db.begin().await?;
+    keep(&tx, &now, tenant_id, &made.id).await?;
+    tx.commit().await?;
+    let known = self::known(app.db.read(), tenant_id).await?;
+    known.and_then(|known| known.stripe_customer_id).ok_or(Error::NoSubscription)
+}
+
+async fn known(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<Option<Known>, DbErr> {
+    let query = "select t.name, t.billing_email, s.stripe_customer_id from tenants t \
+                 join subscriptions s on s.tenant_id = t.id where t.id = $1";
+    Known::find_by_statement(sql(db, query, [tenant_id.into()])).one(db).await
+}
+
+async fn keep(tx: &Tx, now: &Now, tenant_id: Uuid, customer_id: &str) -> Result<(), DbErr> {
+    let text = "update subscriptions set stripe_customer_id = $2, updated_at = $3 \
+                where tenant_id = $1 and stripe_customer_id is null";
+    tx.execute_raw(sql(tx, text, [tenant_id.into(), customer_id.into(), now.at.into()])).await.map(drop)
+}
