@@ -2,41 +2,40 @@
 //!
 //! [`open`] writes them into the sign-up transaction; [`switch_plan`] follows a wizard that changes its mind before provisioning.
 
+pub mod api;
+pub mod bank;
+pub mod change;
+pub mod complimentary;
+pub mod credits;
+pub mod invoices;
+pub mod jobs;
+mod months;
+mod notices;
+pub mod pages;
+mod pdf;
+pub mod sandbox;
+pub mod state;
 pub(crate) mod store;
+pub mod stripe;
+pub mod subscription;
+pub mod trials;
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, DbErr, DeriveActiveEnum, EnumIter, FromQueryResult};
-use serde::{Deserialize, Serialize};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use self::{
+    credits::{Entry, Kind},
+    invoices::NewInvoice,
+};
+pub use crate::entitlements::Status;
 use crate::{
     clock::Now,
     db::{Batch, Tx, sql},
     plans::{self, Money, PlanRow},
 };
-
-/// Where a subscription stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema)]
-#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-#[schema(as = SubscriptionStatus)]
-pub enum Status {
-    /// Free until the trial ends.
-    Trialing,
-    /// Paid, or free of charge.
-    Active,
-    /// A payment failed.
-    PastDue,
-    /// Ended, or ending with its period.
-    Canceled,
-    /// Waits for its first bank transfer.
-    PendingPayment,
-    /// Waits for its first checkout.
-    Incomplete,
-    /// A gift of the operator.
-    Complimentary,
-}
 
 /// How a new tenant pays.
 #[derive(Clone, Debug)]
@@ -66,7 +65,7 @@ pub struct Terms<'a> {
     pub payment: &'a Payment,
     /// What the operator configured in place of the plan's own trial days.
     pub trial_days: Option<i64>,
-    /// The invoice's number, drawn by [`next_invoice_number`] where [`Payment::BankTransfer`] needs one.
+    /// The invoice's number, drawn by [`invoices::next_number`] where [`Payment::BankTransfer`] needs one.
     pub invoice_number: Option<String>,
 }
 
@@ -123,8 +122,16 @@ pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
         status,
         trial_ends_at,
         current_period_start: at,
-        current_period_end: Some(trial_ends_at.unwrap_or_else(|| period_end(plan, at))),
+        current_period_end: Some(trial_ends_at.unwrap_or_else(|| bank::period_end(&plan.price_interval, at))),
+        billing_interval: plan.price_interval.clone(),
         cancel_at_period_end: false,
+        canceled_at: None,
+        past_due_since: None,
+        next_grant_at: matches!(status, Status::Active | Status::Trialing).then(|| a_month_after(at)),
+        plan_followed: true,
+        stripe_customer_id: None,
+        stripe_subscription_id: None,
+        stripe_synced_at: None,
         created_at: at,
         updated_at: at,
     });
@@ -142,51 +149,58 @@ pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
         created_at: at,
     });
     let invoice = match (terms.payment, &terms.invoice_number) {
-        (Payment::BankTransfer { address }, Some(number)) => Some(FirstInvoice {
-            id: store::first_invoice(batch, now, terms, address.as_ref(), number),
-            number: number.clone(),
-            status: "open",
-            total: Money { amount: plan.price_amount, currency: plan.price_currency.clone() },
-        }),
+        (Payment::BankTransfer { address }, Some(number)) => {
+            batch.insert(store::bank_transfer(tenant_id, now));
+            let new = NewInvoice {
+                tenant_id,
+                number,
+                billing_name: terms.tenant_name,
+                billing_email: terms.billing_email,
+                billing_address: address.as_ref(),
+                plan,
+                interval: &plan.price_interval,
+                amount: plan.price_amount,
+                period: None,
+            };
+            let id = invoices::issue(batch, now, &new);
+            let total = Money { amount: plan.price_amount, currency: plan.price_currency.clone() };
+            Some(FirstInvoice { id, number: number.clone(), status: "open", total })
+        }
         _ => None,
     };
     Opened { status, trial_ends_at, credits, invoice }
 }
 
-fn period_end(plan: &PlanRow, start: DateTime<Utc>) -> DateTime<Utc> {
-    let months = if plan.price_interval == "year" { 12 } else { 1 };
-    start.checked_add_months(Months::new(months)).unwrap_or(start)
+fn a_month_after(start: DateTime<Utc>) -> DateTime<Utc> {
+    start.checked_add_months(Months::new(1)).unwrap_or(start)
 }
 
-/// Draws the next invoice number. The counter's row stays locked until the transaction ends, so numbers have no gaps.
-pub async fn next_invoice_number(tx: &Tx, now: &Now) -> Result<String, DbErr> {
-    #[derive(FromQueryResult)]
-    struct Drawn {
-        last_number: i64,
-    }
-    let series = now.at.format("INV-%Y").to_string();
-    let draw = "insert into invoice_counters (series, last_number) values ($1, 1) \
-                on conflict (series) do update set last_number = invoice_counters.last_number + 1 returning last_number";
-    let drawn = Drawn::find_by_statement(sql(tx, draw, [series.as_str().into()])).one(tx).await?;
-    let number = drawn.map_or(1, |drawn| drawn.last_number);
-    Ok(format!("{series}-{number:06}"))
-}
-
-/// Puts a tenant that is not provisioned yet on another plan: subscription, trial, and the grant's difference in the ledger.
+/// Puts a tenant that is not provisioned yet, and has spent nothing, on another plan: subscription, trial, and the grant's difference in the ledger.
 pub async fn switch_plan(
     tx: &Tx,
     now: &Now,
     tenant_id: Uuid,
     plan: &PlanRow,
     trial_days: Option<i64>,
-) -> Result<(), DbErr> {
+) -> Result<(), credits::Error> {
     let (status, trial_ends_at) = first_status(plan, &Payment::None, trial_days, now.at);
     let update = "update subscriptions set plan_id = $2, status = $3, trial_ends_at = $4, current_period_start = $5, \
                   current_period_end = $6, updated_at = $5 where tenant_id = $1";
-    let end = trial_ends_at.unwrap_or_else(|| period_end(plan, now.at));
+    let end = trial_ends_at.unwrap_or_else(|| bank::period_end(&plan.price_interval, now.at));
     let values = [tenant_id.into(), plan.id.into(), status.into(), trial_ends_at.into(), now.at.into(), end.into()];
     tx.execute_raw(sql(tx, update, values)).await?;
-    store::adjust_grant(tx, now, tenant_id, plan).await
+    let difference = plan.included_credits - credits::balance(tx, tenant_id).await?;
+    if difference == 0 {
+        return Ok(());
+    }
+    let entry = Entry {
+        kind: Kind::Adjustment,
+        amount: difference,
+        key: format!("switch:{}", now.id()),
+        description: format!("Switched to {}", plan.name),
+        metadata: serde_json::json!({"plan": plan.slug}),
+    };
+    credits::post(tx, now, tenant_id, &entry).await.map(drop)
 }
 
 /// A tenant's plan, trial and credits, as pages show them.

@@ -1,16 +1,8 @@
 //! Subscriptions, credits, payment methods and invoices in the database.
 
-use chrono::TimeDelta;
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
-use serde_json::json;
 use uuid::Uuid;
 
-use super::Terms;
-use crate::{
-    clock::Now,
-    db::{Batch, Tx, sql},
-    plans::PlanRow,
-};
+use crate::clock::Now;
 
 pub(crate) mod subscription {
     use sea_orm::entity::prelude::*;
@@ -27,7 +19,15 @@ pub(crate) mod subscription {
         pub trial_ends_at: Option<DateTimeUtc>,
         pub current_period_start: DateTimeUtc,
         pub current_period_end: Option<DateTimeUtc>,
+        pub billing_interval: String,
         pub cancel_at_period_end: bool,
+        pub canceled_at: Option<DateTimeUtc>,
+        pub past_due_since: Option<DateTimeUtc>,
+        pub next_grant_at: Option<DateTimeUtc>,
+        pub plan_followed: bool,
+        pub stripe_customer_id: Option<String>,
+        pub stripe_subscription_id: Option<String>,
+        pub stripe_synced_at: Option<DateTimeUtc>,
         pub created_at: DateTimeUtc,
         pub updated_at: DateTimeUtc,
     }
@@ -87,6 +87,11 @@ pub(crate) mod payment_method {
         pub id: Uuid,
         pub method_type: String,
         pub is_default: bool,
+        pub external_id: Option<String>,
+        pub brand: Option<String>,
+        pub last4: Option<String>,
+        pub exp_month: Option<i64>,
+        pub exp_year: Option<i64>,
         pub created_at: DateTimeUtc,
     }
 
@@ -115,6 +120,13 @@ pub(crate) mod invoice {
         pub due_at: DateTimeUtc,
         pub paid_at: Option<DateTimeUtc>,
         pub external_payment_id: Option<String>,
+        pub issuer: String,
+        pub external_id: Option<String>,
+        pub hosted_url: Option<String>,
+        pub plan_id: Option<Uuid>,
+        pub billing_interval: Option<String>,
+        pub period_start: Option<DateTimeUtc>,
+        pub period_end: Option<DateTimeUtc>,
     }
 
     impl ActiveModelBehavior for ActiveModel {}
@@ -142,80 +154,18 @@ pub(crate) mod invoice_line {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// How long a bank transfer may take.
-const DUE_AFTER: TimeDelta = TimeDelta::days(14);
-
-/// The payment method and the open invoice of a tenant that pays by bank transfer. Answers the invoice's id.
-pub(super) fn first_invoice(
-    batch: &mut Batch,
-    now: &Now,
-    terms: &Terms<'_>,
-    address: Option<&serde_json::Value>,
-    number: &str,
-) -> Uuid {
-    let (tenant_id, plan, at) = (terms.tenant_id, terms.plan, now.at);
-    batch.insert(payment_method::Model {
+/// The default payment method of a tenant that pays by bank transfer.
+pub(super) fn bank_transfer(tenant_id: Uuid, now: &Now) -> payment_method::Model {
+    payment_method::Model {
         tenant_id,
         id: now.id(),
         method_type: "bank_transfer".into(),
         is_default: true,
-        created_at: at,
-    });
-    let id = now.id();
-    batch.insert(invoice::Model {
-        tenant_id,
-        id,
-        number: number.to_owned(),
-        status: "open".into(),
-        currency: plan.price_currency.clone(),
-        total: plan.price_amount,
-        billing_name: terms.tenant_name.to_owned(),
-        billing_email: terms.billing_email.to_owned(),
-        billing_address: address.cloned(),
-        issued_at: at,
-        due_at: at + DUE_AFTER,
-        paid_at: None,
-        external_payment_id: None,
-    });
-    batch.insert(invoice_line::Model {
-        tenant_id,
-        id: now.id(),
-        invoice_id: id,
-        description: format!("{}, one {}", plan.name, plan.price_interval),
-        quantity: 1,
-        unit_amount: plan.price_amount,
-        amount: plan.price_amount,
-        position: 1,
-    });
-    id
-}
-
-/// Brings the balance of a tenant that has spent nothing yet to the plan's grant, and writes the difference into the ledger.
-pub(super) async fn adjust_grant(tx: &Tx, now: &Now, tenant_id: Uuid, plan: &PlanRow) -> Result<(), DbErr> {
-    #[derive(FromQueryResult)]
-    struct Balance {
-        balance: i64,
+        external_id: None,
+        brand: None,
+        last4: None,
+        exp_month: None,
+        exp_year: None,
+        created_at: now.at,
     }
-    let read = sql(tx, "select balance from credit_balances where tenant_id = $1", [tenant_id.into()]);
-    let before = Balance::find_by_statement(read).one(tx).await?.map_or(0, |row| row.balance);
-    let difference = plan.included_credits - before;
-    if difference == 0 {
-        return Ok(());
-    }
-    let set = "update credit_balances set balance = $2, updated_at = $3 where tenant_id = $1";
-    tx.execute_raw(sql(tx, set, [tenant_id.into(), plan.included_credits.into(), now.at.into()])).await?;
-    let id = now.id();
-    let ledger = "insert into credit_transactions (tenant_id, id, transaction_type, amount, balance_after, description, metadata, idempotency_key, created_at) \
-                  values ($1, $2, 'adjustment', $3, $4, $5, $6, $7, $8)";
-    let values = [
-        tenant_id.into(),
-        id.into(),
-        difference.into(),
-        plan.included_credits.into(),
-        format!("Switched to {}", plan.name).into(),
-        json!({"plan": plan.slug}).into(),
-        format!("switch:{id}").into(),
-        now.at.into(),
-    ];
-    tx.execute_raw(sql(tx, ledger, values)).await.map(drop)
 }

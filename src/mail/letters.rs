@@ -2,6 +2,7 @@
 //!
 //! Links are made from the public URL alone, never from a request's `Host`. Names are strangers' text: see [`line`].
 
+pub mod billing;
 pub mod security;
 
 use askama::Template;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    audit,
+    audit, billing,
     clock::Now,
     db::{Batch, Tx, skip_locked, sql},
     http::chain,
@@ -95,6 +95,7 @@ async fn remove(tx: &Tx, now: &Now, tenant_id: Uuid, untouched_since: DateTime<U
     let Some(tenant) = Abandoned::find_by_statement(sql(tx, &text, values)).one(tx).await? else { return Ok(false) };
     let text = "select user_id from memberships where tenant_id = $1";
     let members = tx.query_all_raw(sql(tx, text, [tenant_id.into()])).await?;
+    billing::trials::give_back(tx, tenant_id).await?;
     // Everything of a tenant goes with it, by foreign key.
     tx.execute_raw(sql(tx, "delete from tenants where id = $1", [tenant_id.into()])).await?;
     let mut users_removed = 0;

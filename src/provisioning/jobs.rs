@@ -25,15 +25,7 @@ use super::{
     record::{self, Claimant},
     steps,
 };
-use crate::{
-    app::App,
-    egress::{BuildError, Egress},
-    http::chain,
-    telemetry::traces::span,
-};
-
-/// Connecting takes longer than this only where nobody answers.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::{app::App, egress::Egress, http::chain, telemetry::traces::span};
 
 /// The lease of a step that leaves nothing outside.
 const LEASE_HERE: TimeDelta = TimeDelta::seconds(10);
@@ -50,16 +42,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    fn new(app: App) -> Result<Self, BuildError> {
+    fn new(app: App) -> Self {
         let config = &app.config;
-        let trusted = Egress::trusted(CONNECT_TIMEOUT)?;
+        let trusted = app.trusted.clone();
         let google = &config.apps_script;
         let apps_script = google.token.as_ref().filter(|_| google.enabled).map(|token| {
             let timeout = config.provision.step_timeout;
             Client::new(trusted.clone(), google.api_base.clone(), token.clone(), timeout)
         });
         let name = format!("{}-{}", std::process::id(), app.clock.now().id());
-        Ok(Self { app, trusted, apps_script, name })
+        Self { app, trusted, apps_script, name }
     }
 
     /// How long a worker may be silent.
@@ -99,13 +91,7 @@ impl Rules for Worker {
 
 /// Carries runs until `stop`; then ends the steps at hand, gives the rest of their runs back and returns.
 pub async fn run(app: App, stop: CancellationToken) {
-    let worker = match Worker::new(app) {
-        Ok(worker) => Arc::new(worker),
-        Err(error) => {
-            tracing::error!(feature = "provision", error = %chain(&error), "Cannot provision: no HTTP client");
-            return;
-        }
-    };
+    let worker = Arc::new(Worker::new(app));
     let lanes = Arc::new(Semaphore::new(worker.app.config.worker.concurrency));
     let carried = TaskTracker::new();
     while let Some(free) = free_lanes(&lanes, &stop).await {

@@ -6,7 +6,7 @@
 //!
 //! [`jobs`] carries runs: `record` claims them by lease and writes under the claim's fence, `carry` and `finish` take one
 //! from step to step, `held` is what a worker knows of it, and each step is a file in `steps`. [`janitor`] removes what was
-//! abandoned.
+//! abandoned, and [`follow`] adds what a changed plan brings.
 //!
 //! It refuses to change a run that has started ([`Error::AlreadyStarted`]) and to retry one that has not failed
 //! ([`Error::NotFailed`]).
@@ -19,6 +19,7 @@ mod callback;
 mod carry;
 mod events;
 mod finish;
+pub mod follow;
 mod held;
 pub mod janitor;
 pub mod jobs;

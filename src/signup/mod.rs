@@ -10,6 +10,7 @@
 
 pub mod api;
 mod asked;
+mod checkout;
 mod join;
 pub mod oauth;
 pub mod onboard;
@@ -57,6 +58,8 @@ pub struct Means<'a> {
     pub calls_application: bool,
     /// In place of the plan's own trial days.
     pub trial_days: Option<i64>,
+    /// Whether a person gets one trial alone.
+    pub trial_once: bool,
 }
 
 /// Who will own the tenant. Always somebody new: a user joins further tenants by invite.
@@ -125,7 +128,9 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
     let (tenant_id, user_id, at) = (now.id(), now.id(), now.at);
     let invoice_number = match new.payment {
         Payment::BankTransfer { .. } => Some(
-            billing::next_invoice_number(tx, now).await.map_err(|source| Error::failed("invoice_counters", source))?,
+            billing::invoices::next_number(tx, now)
+                .await
+                .map_err(|source| Error::failed("invoice_counters", source))?,
         ),
         Payment::None | Payment::Stripe => None,
     };
@@ -133,6 +138,7 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
     let status =
         if matches!(new.payment, Payment::BankTransfer { .. }) { Status::PendingPayment } else { Status::Pending };
 
+    let trial_days = trial_days(tx, now, means, &new, tenant_id).await?;
     let mut batch = Batch::default();
     batch.insert(identity::store::user::Model {
         id: user_id,
@@ -183,7 +189,7 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
             billing_email,
             plan: &new.plan,
             payment: &new.payment,
-            trial_days: means.trial_days,
+            trial_days,
             invoice_number,
         },
     );
@@ -227,6 +233,24 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
     Ok(Provisioned { tenant, user_id, email: new.owner.email, subscription, run_id, session })
 }
 
+/// The days of the trial, where not the plan's own: none for somebody who has had one, whom no operator lets in.
+async fn trial_days(
+    tx: &Tx,
+    now: &Now,
+    means: &Means<'_>,
+    new: &NewTenant,
+    tenant_id: Uuid,
+) -> Result<Option<i64>, Error> {
+    let (status, _) = billing::first_status(&new.plan, &new.payment, means.trial_days, now.at);
+    let is_asked = means.trial_once && !matches!(new.door, Door::Admin | Door::Cli);
+    if !is_asked || status != billing::Status::Trialing {
+        return Ok(means.trial_days);
+    }
+    let taken = billing::trials::take(tx, now, means.sealer, &new.owner.email, tenant_id).await;
+    let is_first = taken.map_err(|source| Error::failed("trial_claims", source))?;
+    Ok(if is_first { means.trial_days } else { Some(0) })
+}
+
 /// Tells logs and metrics of a tenant whose transaction has committed.
 pub fn committed(door: Door, tenant: &TenantView) {
     let door = door.as_str();
@@ -234,16 +258,11 @@ pub fn committed(door: Door, tenant: &TenantView) {
     tracing::info!(feature = "signup", tenant_id = %tenant.id, slug = tenant.slug, door, "Tenant signed up");
 }
 
-/// The steps that a plan's blueprint names, and the call to the operator's application, where there is one, before the last.
+/// The steps that a plan declares.
 fn steps(plan: &PlanRow, means: &Means<'_>) -> Result<Vec<StepName>, Error> {
     let blueprint = Blueprint::parse(&plan.blueprint);
     let broken = |error| Error::failed("plans", DbErr::Custom(format!("blueprint of {}: {error}", plan.slug)));
-    let mut steps = blueprint.map_err(broken)?.steps;
-    if means.calls_application && !steps.contains(&StepName::CallWebhook) {
-        let last = steps.iter().position(|step| *step == StepName::SendMagicLink).unwrap_or(steps.len());
-        steps.insert(last, StepName::CallWebhook);
-    }
-    Ok(steps)
+    Ok(blueprint.map_err(broken)?.steps_with(means.calls_application))
 }
 
 /// How long somebody for whom a tenant was made has for following the link.

@@ -25,6 +25,7 @@ use crate::{
     app::App,
     audit::{self, Actor},
     billing::Payment,
+    entitlements::guard::grace,
     http::{FieldError, Path, Problem, Query, RequestId, line},
     identity::{
         self, Client,
@@ -308,7 +309,7 @@ async fn invited(
             person: Some(person.clone()),
         },
     };
-    let entry = join::join(&tx, &now, &token, &app.post, newcomer, visitor).await?;
+    let entry = join::join(&tx, &now, (&token, grace(&app.config)), &app.post, newcomer, visitor).await?;
     tx.commit().await?;
     Ok(entry)
 }
@@ -319,7 +320,13 @@ async fn arrive(app: &App, headers: &HeaderMap, entry: Entry, page: &str) -> Res
     let is_program = accepted.contains("application/json") && !accepted.contains("text/html");
     match entry {
         Entry::Open(opened) if is_program => {
-            let standing = sessions::standing(app.db.read(), opened.user_id, opened.tenant_id).await?;
+            let standing = sessions::standing(
+                app.db.read(),
+                &app.clock.now(),
+                grace(&app.config),
+                (opened.user_id, opened.tenant_id),
+            )
+            .await?;
             Ok(Json(sessions::tokens(&app.keys, &app.clock.now(), &opened, &standing)).into_response())
         }
         Entry::Open(opened) => Ok(go(page, pages::cookies(app, &opened))),

@@ -41,6 +41,7 @@ pub fn means(app: &App) -> Means<'_> {
         dry_run: app.config.provision.dry_run,
         calls_application: app.config.provision.app_url.is_some(),
         trial_days: app.config.billing.trial_days,
+        trial_once: app.config.rate_limit.enabled,
     }
 }
 

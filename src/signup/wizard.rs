@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Error, Means, steps};
 use crate::{
-    billing,
+    billing::{self, credits},
     clock::Now,
     db::Tx,
     plans::{self, PlanRow},
@@ -127,13 +127,20 @@ pub async fn end(tx: &Tx, now: &Now, means: &Means<'_>, tenant_id: Uuid, ending:
         }
         (false, Some(slug)) => {
             let plan = plan(tx, slug).await?;
-            billing::switch_plan(tx, now, tenant_id, &plan, means.trial_days).await?;
+            billing::switch_plan(tx, now, tenant_id, &plan, means.trial_days).await.map_err(switched)?;
             provisioning::replace_steps(tx, now, tenant_id, &plan.slug, &steps(&plan, means)?)
                 .await
                 .map_err(Error::Provisioning)?;
             provisioning::queue(tx, now, tenant_id).await.map_err(Error::Provisioning)
         }
         _ => provisioning::queue(tx, now, tenant_id).await.map_err(Error::Provisioning),
+    }
+}
+
+fn switched(error: credits::Error) -> Error {
+    match error {
+        credits::Error::Database(error) => Error::Database(error),
+        other => Error::failed("credit_transactions", sea_orm::DbErr::Custom(other.to_string())),
     }
 }
 

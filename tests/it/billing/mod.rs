@@ -1,0 +1,62 @@
+//! What a tenant pays for and what it gets: plans that lapse, limits, credits, and bank transfers.
+
+mod bank;
+mod change;
+mod credits;
+mod state;
+mod time;
+mod walk;
+
+use serde_json::{Value, json};
+
+use crate::support::Product;
+
+const REGISTER: &str = "/api/v1/auth/register";
+const LOGIN: &str = "/api/v1/auth/login";
+const STATE: &str = "/api/v1/billing/state";
+const PASSWORD: &str = "correct-horse-battery";
+const DAY: i64 = 24 * 60 * 60;
+
+/// A tenant of the register door.
+struct Member {
+    tenant: String,
+    email: String,
+    token: String,
+    made: Value,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+/// Signs a tenant up, with what else the form says.
+async fn register(product: &Product, name: &str, more: Value) -> Member {
+    let email = format!("{}@example.com", name.to_lowercase());
+    let mut form = json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD, "account_name": name});
+    form.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let made = product.post(REGISTER, &form).await.expect(201);
+    Member { tenant: text(&made["tenant"]["id"]), email, token: text(&made["access_token"]), made }
+}
+
+impl Member {
+    /// Comes back after a while: access tokens do not live as long as subscriptions.
+    async fn returns(&mut self, product: &Product) {
+        let login = json!({"email": self.email, "password": PASSWORD});
+        self.token = text(&product.post(LOGIN, &login).await.expect(200)["access_token"]);
+    }
+
+    async fn state(&self, product: &Product) -> Value {
+        product.get_as(&self.token, STATE).await.expect(200)
+    }
+}
+
+/// The subjects of the letters to an address, oldest first.
+async fn subjects(product: &Product, to: &str) -> Vec<String> {
+    let mails = product.mails().await;
+    mails.iter().rev().filter(|mail| mail["to"] == to).map(|mail| text(&mail["subject"])).collect()
+}
+
+/// Does what billing has to do by itself, now.
+async fn round(product: &Product) {
+    tenantry::billing::jobs::round(&product.app).await.expect("a round");
+}
