@@ -11,7 +11,8 @@ export default defineConfig({
   outputDir: join(output, "failures"),
   reporter: [["list"], ["json", { outputFile: join(output, "report.json") }]],
   fullyParallel: true,
-  workers: Math.min(cpus().length, 4),
+  // More than cores: a test often waits for a timer or an event.
+  workers: Math.min(cpus().length + 1, 4),
   retries: 0,
   forbidOnly: true,
   timeout: 45_000,
@@ -22,6 +23,7 @@ export default defineConfig({
     locale: "en-GB",
     timezoneId: "UTC",
     screenshot: "only-on-failure",
-    trace: { mode: "retain-on-failure", screenshots: false },
+    // Recording each page costs as much as testing it; what fails in CI can be traced by hand.
+    trace: process.env.CI ? "off" : { mode: "retain-on-failure", screenshots: false },
   },
 });

@@ -57,9 +57,12 @@ export const test = base.extend({
   /** Its database: `sqlite` or `postgresql`. */
   database: ["sqlite", { option: true }],
 
+  /** What its command is given: `test.use({ args: ["--no-worker"] })`. */
+  args: [[], { option: true }],
+
   /** A server of the test's own. Its invariants have to hold at the end, whatever the test did. */
-  server: async ({ env, database }, use, info) => {
-    const server = await Server.start({ env, database });
+  server: async ({ env, database, args }, use, info) => {
+    const server = await Server.start({ env, database, args });
     await use(server);
     const doctor = info.status === info.expectedStatus ? await server.cli("doctor") : undefined;
     if (info.status !== info.expectedStatus) await info.attach("server.log", { body: await server.log(), contentType: "text/plain" });

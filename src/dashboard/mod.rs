@@ -14,9 +14,9 @@ use crate::{
     app::App,
     audit::Actor,
     billing::{self, Summary},
+    entitlements::{Entitlements, Limit, Standing, guard},
     http::{Form, NoFields, Problem, RequestId, Visit, go_to},
     identity::{self, CurrentUser, SignedIn, users, users::UserView},
-    plans::{self, Limits},
     provisioning::{self, RunStatus, Status, shown::Shown},
     tenants::{self, Door, Role, TenantRow},
     webhooks,
@@ -47,8 +47,7 @@ struct Page<'a> {
     run: Option<&'a Status>,
     steps: Vec<Shown>,
     plan: Summary,
-    limits: Limits,
-    members: i64,
+    allowed: Entitlements,
     host: &'a str,
     front_url: String,
     now: DateTime<Utc>,
@@ -114,9 +113,18 @@ impl Page<'_> {
 
     /// `1 of 3`, or the number alone where there is no limit.
     fn users(&self) -> String {
-        match self.limits.get("max_users") {
-            Some(limit) if *limit > 0 => format!("{} of {limit}", self.members),
-            _ => self.members.to_string(),
+        match self.allowed.limits.get("max_users") {
+            Some(Limit { limit, used, .. }) if *limit > 0 => format!("{used} of {limit}"),
+            Some(Limit { used, .. }) => used.to_string(),
+            None => "–".to_owned(),
+        }
+    }
+
+    /// Why the plan is not what holds, where that is so.
+    fn locked(&self) -> Option<&'static str> {
+        match self.allowed.standing {
+            Standing::Locked { reason, .. } => Some(reason.says()),
+            Standing::Entitled { .. } => None,
         }
     }
 }
@@ -130,15 +138,14 @@ async fn render(app: &App, visit: &Visit, who: &CurrentUser, sent: Sent) -> Resu
     let user = users::by_id(db, who.user_id).await?;
     let run = provisioning::current(db, tenant.id).await?;
     let plan = billing::summary(db, tenant.id).await?.ok_or_else(Problem::not_found)?;
-    let limits = plans::all(db, true).await?.into_iter().find(|each| each.slug == plan.plan).map(|plan| plan.limits);
+    let (_, allowed) = guard::of(app, tenant.id).await?;
     let webhook = webhooks::signup_url(db, tenant.id).await?.unwrap_or_default();
     let host = format!("{}.{}", tenant.slug, app.config.base_domain);
     let steps = run.iter().flat_map(|run| &run.steps);
     let steps = steps.map(|step| Shown::of(step, &host, &webhook, &tenant.owner_email)).collect();
     let page = Page {
-        members: tenants::count_members(db, tenant.id).await?,
         front_url: tenants::page_url(&app.config, &tenant.slug),
-        limits: limits.unwrap_or_default(),
+        allowed,
         run: run.as_ref(),
         tenant: &tenant,
         user: &user,

