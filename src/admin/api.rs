@@ -1,6 +1,6 @@
-//! Plans and feature flags, for platform administrators.
+//! Feature flags, for platform administrators, and all of this slice's routes.
 
-use axum::{Extension, Json, extract::State};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -10,11 +10,10 @@ use crate::{
     app::App,
     audit,
     db::Batch,
-    http::{self, Path, Problem, RequestId},
+    http::{self, Once, Path, Posted, Problem, Reply, RequestId},
     identity::PlatformAdmin,
     plans::{
-        self,
-        api::Plans,
+        edit::{self, By},
         flags::{self, Flag},
     },
 };
@@ -22,16 +21,13 @@ use crate::{
 /// This slice's routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list_plans))
-        .routes(routes!(list_flags))
+        .routes(routes!(list_flags, create_flag))
         .routes(routes!(set_flag))
+        .merge(super::invoices::routes())
         .merge(super::tenants::routes())
-}
-
-/// All plans, hidden ones too.
-#[utoipa::path(get, path = "/api/v1/admin/plans", tag = "admin", security(("admin_token" = [])), responses((status = 200, body = Plans)))]
-async fn list_plans(State(app): State<App>, _: PlatformAdmin) -> Result<Json<Plans>, Problem> {
-    Ok(Json(Plans { data: plans::all(app.db.read(), true).await? }))
+        .merge(super::plans::routes())
+        .merge(super::limits::routes())
+        .merge(super::overrides::routes())
 }
 
 /// All flags; there are few, so there are no pages.
@@ -45,6 +41,47 @@ struct Flags {
 #[utoipa::path(get, path = "/api/v1/admin/feature-flags", tag = "admin", security(("admin_token" = [])), responses((status = 200, body = Flags)))]
 async fn list_flags(State(app): State<App>, _: PlatformAdmin) -> Result<Json<Flags>, Problem> {
     Ok(Json(Flags { data: flags::list(app.db.read()).await? }))
+}
+
+/// A flag to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewFlag {
+    /// Its name: small letters, digits and underscores.
+    #[schema(example = "exports", min_length = 1, max_length = 64)]
+    name: String,
+    /// What it does.
+    #[schema(min_length = 1, max_length = 300)]
+    description: String,
+    /// Whether it is on where nothing overrides it.
+    #[serde(default)]
+    enabled: bool,
+}
+
+/// Adds a feature flag.
+#[utoipa::path(post, path = "/api/v1/admin/feature-flags", tag = "admin", request_body = NewFlag, security(("admin_token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
+    responses((status = 201, body = Flag), (status = 409, description = "`FLAG_EXISTS` or `IDEMPOTENCY_IN_PROGRESS`")))]
+async fn create_flag(
+    State(app): State<App>,
+    Extension(request_id): Extension<RequestId>,
+    admin: PlatformAdmin,
+    Posted { body, key }: Posted<NewFlag>,
+) -> Result<Reply, Problem> {
+    let once = Once::new(&app, &key, "platform");
+    once.run(async {
+        let now = app.clock.now();
+        let tx = app.db.begin().await?;
+        let by = by(admin, request_id);
+        let flag = edit::create_flag(&tx, &now, &body.name, &body.description, body.enabled, by).await?;
+        Ok(once.commit(tx, &now, Reply::new(StatusCode::CREATED, &flag)).await?)
+    })
+    .await
+}
+
+/// Who changes plans here.
+pub(super) fn by(admin: PlatformAdmin, RequestId(request_id): RequestId) -> By {
+    By { actor: admin.actor(), request_id: Some(request_id) }
 }
 
 /// On or off.

@@ -1,10 +1,14 @@
 //! The commands and their arguments. Doc comments here are the program's help.
 
+mod plans;
+
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use secrecy::SecretString;
 use url::Url;
+
+pub(super) use plans::{BackfillCommand, Complimentary, PlanApply, PlanCommand, PlanDiff};
 
 /// The front door of a multi-tenant SaaS: self-serve sign-up and atomic tenant provisioning
 ///
@@ -37,7 +41,8 @@ pub(super) enum Command {
     /// Count what must hold in the database
     ///
     /// Every invariant must read 0: each tenant has one owner, a subscription, a run, a balance that is its ledger's sum, and
-    /// so on. Warnings want a look and do not fail. Safe on a running product: it only reads.
+    /// so on. Warnings want a look and do not fail: among them is what the pricing page promises and the plans do not
+    /// grant. Safe on a running product: it only reads.
     #[command(after_help = "\
 Examples:
   tenantry doctor
@@ -55,9 +60,12 @@ Exit codes: 0 all invariants hold; 1 one does not; 2 the database could not be r
     /// List and set feature flags, among them the kill switch
     #[command(subcommand)]
     Flag(FlagCommand),
-    /// List the plans
+    /// List the plans; keep them as a file
     #[command(subcommand)]
     Plan(PlanCommand),
+    /// Do at once to many tenants what they missed
+    #[command(subcommand)]
+    Backfill(BackfillCommand),
     /// Rotate the keys that sign tokens
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -265,17 +273,6 @@ pub(super) enum FlagCommand {
         /// On or off
         #[arg(action = ArgAction::Set)]
         enabled: bool,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum PlanCommand {
-    /// List the plans, hidden ones too
-    #[command(after_help = "Examples:\n  tenantry plan list --json | jq -r '.data[].slug'")]
-    List {
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Failure, output};
 use crate::{
     app::App,
-    doctor::{self, Count},
+    doctor::{self, Count, promises},
 };
 
 #[derive(Serialize)]
@@ -13,17 +13,23 @@ struct Report<'a> {
     /// Whether every invariant holds.
     healthy: bool,
     counts: &'a [Count],
+    /// What the pages promise and the database does not grant.
+    broken_promises: &'a [String],
 }
 
 /// Counts everything; refuses where an invariant does not hold.
 pub(super) async fn run(app: &App, json: bool) -> Result<(), Failure> {
     let counts = doctor::examine(app.db.read(), &app.clock.now()).await?;
+    let broken = promises::broken(app.db.read(), &app.config).await?;
     let violated = counts.iter().filter(|count| count.is_invariant && count.count != 0).count();
     if json {
-        output::json(&Report { healthy: violated == 0, counts: &counts })?;
+        output::json(&Report { healthy: violated == 0, counts: &counts, broken_promises: &broken })?;
     } else {
         let rows: Vec<_> = counts.iter().map(row).collect();
         output::rows(["state", "count", "name", "meaning"], &rows)?;
+        for promise in &broken {
+            output::line(&format!("warning: {promise}"))?;
+        }
     }
     match violated {
         0 => Ok(()),

@@ -17,6 +17,8 @@ pub(super) struct Failure {
 
 const REFUSED: u8 = 1;
 const NOT_TRIED: u8 = 2;
+/// Of a comparison alone, as other tools for declared state have it.
+const CHANGES: u8 = 2;
 
 impl Failure {
     /// It was refused, or what was checked does not hold.
@@ -32,6 +34,16 @@ impl Failure {
     /// It could not be tried.
     pub fn not_tried(message: impl Into<String>) -> Self {
         Self { code: NOT_TRIED, message: Some(message.into()) }
+    }
+
+    /// Two things that were compared differ, and the command's output tells how.
+    pub fn changes() -> Self {
+        Self { code: CHANGES, message: None }
+    }
+
+    /// The same, where the exit code 2 means something else.
+    pub fn into_refused(self) -> Self {
+        Self { code: REFUSED, ..self }
     }
 
     /// Tells it on standard error.

@@ -4,6 +4,7 @@
 //! unreachable). Results go to standard output, everything else to standard error.
 
 mod args;
+mod backfill;
 mod config;
 mod doctor;
 mod failure;
@@ -12,6 +13,8 @@ mod keys;
 mod migrate;
 mod output;
 mod plan;
+mod plan_file;
+mod plan_words;
 mod preflight;
 mod progress;
 mod provision;
@@ -24,9 +27,10 @@ use std::{
 };
 
 use anyhow::Context;
-use args::{Cli, Command, FlagCommand, KeysCommand, PlanCommand, TenantCommand};
+use args::{BackfillCommand, Cli, Command, FlagCommand, KeysCommand, PlanCommand, TenantCommand};
 use clap::Parser;
 use failure::Failure;
+use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
@@ -66,7 +70,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Flag(FlagCommand::Set { name, enabled, json }) => {
             flag::set(&open().await?, &name, enabled, json).await
         }
-        Command::Plan(PlanCommand::List { json }) => plan::list(&open().await?, json).await,
+        Command::Plan(command) => plan(command).await,
+        Command::Backfill(BackfillCommand::Complimentary(args)) => backfill::complimentary(&open().await?, &args).await,
         Command::Keys(KeysCommand::Rotate { json }) => keys::rotate(&open().await?, json).await,
         Command::Config(args::ConfigCommand::Check { json }) => config::check(json),
         Command::Openapi => openapi(),
@@ -79,6 +84,19 @@ async fn tenant(command: TenantCommand) -> Result<(), Failure> {
         TenantCommand::Show { tenant, json } => tenant::show(&open().await?, &tenant, json).await,
         TenantCommand::Create(args) => tenant::create(&open().await?, &args).await,
         TenantCommand::Retry { tenant, wait, json } => tenant::retry(&open().await?, &tenant, wait, json).await,
+    }
+}
+
+async fn plan(command: PlanCommand) -> Result<(), Failure> {
+    match command {
+        PlanCommand::List { json } => plan::list(&open().await?, json).await,
+        PlanCommand::Export => plan_file::export(&open().await?).await,
+        PlanCommand::Diff(args) => {
+            let differs = async { plan_file::diff(&open().await?, &args).await }.await;
+            // 2 says that something would change, so that whatever went wrong is 1.
+            if differs.map_err(Failure::into_refused)? { Err(Failure::changes()) } else { Ok(()) }
+        }
+        PlanCommand::Apply(args) => plan_file::apply(&open().await?, &args).await,
     }
 }
 
@@ -115,4 +133,9 @@ async fn require_schema(app: &App) -> Result<(), Failure> {
             missing.join(", ")
         ))),
     }
+}
+
+/// A status as the API writes it.
+fn word(status: &impl Serialize) -> String {
+    serde_json::to_value(status).ok().and_then(|word| Some(word.as_str()?.to_owned())).unwrap_or_default()
 }

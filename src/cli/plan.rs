@@ -22,8 +22,8 @@ fn row(plan: &PlanView) -> [String; 6] {
     let price = if plan.contact_sales {
         "by contact".to_owned()
     } else {
-        let (major, minor) = (plan.price.amount / 100, plan.price.amount % 100);
-        format!("{major}.{minor:02} {}/{}", plan.price.currency, plan.interval)
+        let yearly = plan.price_yearly.as_ref().map_or_else(String::new, |price| format!(", {price}/year"));
+        format!("{}/{}{yearly}", plan.price, plan.interval)
     };
     let limit = |(name, value): (&String, &i64)| match value {
         0 => format!("{name} unlimited"),

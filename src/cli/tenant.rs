@@ -11,7 +11,7 @@ use super::{
     args::{TenantCreate, TenantList},
     output,
     progress::{Board, Shown},
-    provision,
+    provision, word,
 };
 use crate::{
     admin::{AdminTenant, TenantWithRun},
@@ -52,11 +52,6 @@ fn row(row: &AdminTenant) -> [String; 7] {
         row.owner.email.clone(),
         created,
     ]
-}
-
-/// A status as the API writes it.
-fn word(status: &impl Serialize) -> String {
-    serde_json::to_value(status).ok().and_then(|word| Some(word.as_str()?.to_owned())).unwrap_or_default()
 }
 
 /// One tenant with its last run.

@@ -3,6 +3,7 @@
 //! Every invariant reads 0 in a healthy product; a warning may not, and wants a look.
 
 mod api;
+pub mod promises;
 
 pub use api::routes;
 use chrono::TimeDelta;

@@ -56,3 +56,25 @@ pub async fn set(tx: &Tx, now: &Now, name: &str, enabled: bool) -> Result<Option
     let text = if name == SIGNUP_ENABLED { insert } else { update };
     Flag::find_by_statement(sql(tx, text, [name.into(), enabled.into(), now.at.into()])).one(tx).await
 }
+
+/// Adds a flag; nothing where there is one of that name.
+pub(super) async fn create(
+    tx: &Tx,
+    now: &Now,
+    name: &str,
+    description: &str,
+    enabled: bool,
+) -> Result<Option<Flag>, DbErr> {
+    let insert = "insert into feature_flags (name, description, enabled, updated_at) values ($1, $2, $3, $4) \
+                  on conflict (name) do nothing returning name, description, enabled";
+    let values = [name.into(), description.into(), enabled.into(), now.at.into()];
+    Flag::find_by_statement(sql(tx, insert, values)).one(tx).await
+}
+
+/// Adds a flag, or makes the one of that name so.
+pub(super) async fn put(tx: &Tx, now: &Now, name: &str, description: &str, enabled: bool) -> Result<(), DbErr> {
+    let upsert = "insert into feature_flags (name, description, enabled, updated_at) values ($1, $2, $3, $4) \
+                  on conflict (name) do update set description = excluded.description, enabled = excluded.enabled, updated_at = excluded.updated_at";
+    let values = [name.into(), description.into(), enabled.into(), now.at.into()];
+    tx.execute_raw(sql(tx, upsert, values)).await.map(drop)
+}

@@ -1,17 +1,28 @@
 //! Plans: what is sold, as data.
 //!
 //! A plan has a price, limits, feature defaults and a blueprint (what a new tenant of it gets). The operator changes plans
-//! in the database or through the admin API; nothing of them is written into code but the defaults of a new installation.
+//! through the admin API or as a file ([`book`], [`diff`]); nothing of them is written into code but the defaults of a new installation.
 
+pub mod affected;
 pub mod api;
+pub mod book;
+mod change;
+pub mod diff;
+pub mod edit;
 pub mod flags;
+pub mod overrides;
 pub mod pages;
+mod plan;
 pub(crate) mod store;
 
 use std::fmt;
 
+pub use book::Book;
+pub use change::{Patch, PlanChange, Yearly};
+use iso_currency::Currency;
+pub use plan::Plan;
 use serde::{Deserialize, Serialize};
-pub use store::{Features, Limits, PlanRow, all, by_slug, offered};
+pub use store::{Features, Limits, PlanRow, all, by_id, by_slug, of_tenant, offered};
 use utoipa::ToSchema;
 
 /// An amount of money.
@@ -27,12 +38,12 @@ pub struct Money {
 impl Money {
     /// The amount alone, for people: `19.90`, `29`; currencies without minor units have no point.
     pub fn number(&self) -> String {
-        let amount = self.amount;
-        match self.currency.as_str() {
-            "JPY" | "KRW" | "VND" | "CLP" | "ISK" => thousands(amount),
-            _ if amount % 100 == 0 => thousands(amount / 100),
-            _ => format!("{}.{:02}", thousands(amount / 100), amount % 100),
-        }
+        let digits = currency(&self.currency).and_then(Currency::exponent).unwrap_or(2);
+        let unit = 10_i64.pow(digits.into());
+        let (whole, rest) = (self.amount / unit, (self.amount % unit).unsigned_abs());
+        let sign = if self.amount < 0 && whole == 0 { "-" } else { "" };
+        let point = if rest == 0 { String::new() } else { format!(".{rest:0width$}", width = usize::from(digits)) };
+        format!("{sign}{}{point}", thousands(whole))
     }
 }
 
@@ -41,6 +52,17 @@ impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.number(), self.currency)
     }
+}
+
+/// The currency of an ISO 4217 code that people pay in: no metals, no units of account, none that another has replaced.
+pub fn currency(code: &str) -> Option<Currency> {
+    let is_money = |currency: &Currency| {
+        !currency.is_special()
+            && !currency.is_fund()
+            && currency.is_superseded().is_none()
+            && currency.exponent().is_some()
+    };
+    Currency::from_code(code).filter(is_money)
 }
 
 /// A number for people: `20,000`.
@@ -61,6 +83,8 @@ pub struct PlanView {
     pub description: String,
     /// What one interval costs.
     pub price: Money,
+    /// What a year costs for those who pay by the year; null where the plan is not sold so.
+    pub price_yearly: Option<Money>,
     /// `month` or `year`.
     pub interval: String,
     /// Credits granted with it.
@@ -81,5 +105,27 @@ impl PlanView {
     /// The included credits, for people.
     pub fn credits(&self) -> String {
         thousands(self.included_credits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_has_as_many_digits_as_its_currency() {
+        let shown = |amount, currency: &str| Money { amount, currency: currency.into() }.to_string();
+        assert_eq!(shown(2_900, "USD"), "29 USD");
+        assert_eq!(shown(1_234_550, "EUR"), "12,345.50 EUR");
+        assert_eq!(shown(5_000, "JPY"), "5,000 JPY");
+        assert_eq!(shown(1_205, "KWD"), "1.205 KWD");
+        assert_eq!(shown(-50, "USD"), "-0.50 USD");
+        assert_eq!(shown(-1_950, "USD"), "-19.50 USD");
+    }
+
+    #[test]
+    fn only_what_people_pay_in_is_a_currency() {
+        assert!(["USD", "EUR", "JPY", "KWD"].iter().all(|code| currency(code).is_some()));
+        assert!(["usd", "US", "ABC", "XAU", "XXX", "CLF", ""].iter().all(|code| currency(code).is_none()));
     }
 }

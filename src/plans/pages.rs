@@ -1,13 +1,27 @@
 //! What the plans cost and bring, as a page.
 
 use askama::Template;
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::get,
+};
 
-use super::{PlanView, thousands};
+use super::{Money, PlanView, thousands};
 use crate::{
     app::App,
-    http::{Problem, show},
+    http::{Problem, Visit},
+    identity,
+    tenants::Role,
 };
+
+/// The limits that the page tells of each plan.
+pub const SHOWN_LIMITS: [&str; 3] = [USERS, SITES, SECTORS];
+const USERS: &str = "max_users";
+const SITES: &str = "max_sites";
+const SECTORS: &str = "max_sectors_per_site";
 
 /// This slice's pages.
 pub fn routes() -> Router<App> {
@@ -45,9 +59,9 @@ impl Offer {
         };
         let lines = [
             Some(credits),
-            several("max_users", "user", "users"),
-            several("max_sites", "site", "sites"),
-            several("max_sectors_per_site", "sector per site", "sectors per site"),
+            several(USERS, "user", "users"),
+            several(SITES, "site", "sites"),
+            several(SECTORS, "sector per site", "sectors per site"),
         ];
         lines.into_iter().flatten().collect()
     }
@@ -59,6 +73,20 @@ impl Offer {
             0 => "Free".to_owned(),
             _ => format!("{} a {}", self.plan.price, self.plan.interval),
         }
+    }
+
+    /// In the table, for those who pay by the year.
+    fn yearly(&self) -> String {
+        match &self.plan.price_yearly {
+            _ if self.plan.contact_sales => "By contract".to_owned(),
+            Some(price) if price.amount > 0 => format!("{price} a year"),
+            _ => "–".to_owned(),
+        }
+    }
+
+    /// What a year costs, where that is a choice.
+    fn by_the_year(&self) -> Option<&Money> {
+        self.plan.price_yearly.as_ref().filter(|price| price.amount > 0 && !self.plan.contact_sales)
     }
 
     fn trial(&self) -> String {
@@ -76,13 +104,33 @@ impl Offer {
     }
 }
 
-#[derive(Template)]
-#[template(path = "plans/pricing.html")]
-struct Page {
-    offers: Vec<Offer>,
+/// Who looks at the page.
+enum Viewer {
+    /// Nobody that we know.
+    Stranger,
+    /// Somebody of a tenant that has a plan.
+    Member {
+        /// The plan's slug.
+        plan: String,
+        /// Whether they may choose another.
+        may_choose: bool,
+    },
 }
 
-impl Page {
+#[derive(Template)]
+#[template(path = "plans/pricing.html")]
+struct Page<'a> {
+    offers: Vec<Offer>,
+    viewer: Viewer,
+    visit: &'a Visit,
+}
+
+impl Page<'_> {
+    /// Whether any plan is sold by the year beside the month.
+    fn has_yearly(&self) -> bool {
+        self.offers.iter().any(|offer| offer.by_the_year().is_some())
+    }
+
     /// The days of trial that every plan which costs something begins with; nothing where they differ.
     fn trial_days(&self) -> Option<i64> {
         let mut days =
@@ -92,11 +140,18 @@ impl Page {
     }
 }
 
-async fn pricing(State(app): State<App>) -> Result<Response, Problem> {
+async fn pricing(State(app): State<App>, headers: HeaderMap, visit: Visit) -> Result<Response, Problem> {
     let plans = super::offered(app.db.read(), &app.config.billing, false).await?;
     let mut offers: Vec<_> = plans.into_iter().map(|plan| Offer { plan, is_first: false }).collect();
     if let Some(first) = offers.iter_mut().find(|offer| offer.plan.price.amount > 0 && !offer.plan.contact_sales) {
         first.is_first = true;
     }
-    show(StatusCode::OK, &Page { offers })
+    let viewer = match identity::browser::user(&app, &headers).await? {
+        None => Viewer::Stranger,
+        Some(user) => Viewer::Member {
+            plan: super::of_tenant(app.db.read(), user.tenant_id).await?.unwrap_or_default(),
+            may_choose: matches!(user.role, Role::Owner | Role::Admin),
+        },
+    };
+    visit.show(StatusCode::OK, &Page { offers, viewer, visit: &visit })
 }

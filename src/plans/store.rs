@@ -30,6 +30,8 @@ pub struct PlanRow {
     pub price_currency: String,
     /// `month` or `year`.
     pub price_interval: String,
+    /// What a year costs, in minor units; nothing where the plan is not sold by the year.
+    pub yearly_amount: Option<i64>,
     /// Credits granted with it.
     pub included_credits: i64,
     /// Days of trial.
@@ -44,20 +46,37 @@ pub struct PlanRow {
 
 /// The columns of a [`PlanRow`], in a query that calls `plans` `p`.
 pub const COLUMNS: &str = "p.id, p.slug, p.name, p.description, p.price_amount, p.price_currency, p.price_interval, \
-     p.included_credits, p.trial_days, p.is_public, p.contact_sales, p.blueprint";
+     p.yearly_amount, p.included_credits, p.trial_days, p.is_public, p.contact_sales, p.blueprint";
 
 #[derive(FromQueryResult)]
-struct LimitRow {
-    plan_id: Uuid,
-    name: String,
-    value: i64,
+pub(super) struct LimitRow {
+    pub plan_id: Uuid,
+    pub name: String,
+    pub value: i64,
 }
 
 #[derive(FromQueryResult)]
-struct FeatureRow {
-    plan_id: Uuid,
-    flag: String,
-    enabled: bool,
+pub(super) struct FeatureRow {
+    pub plan_id: Uuid,
+    pub flag: String,
+    pub enabled: bool,
+}
+
+/// The limits of all plans.
+pub(super) async fn limits(db: &impl ConnectionTrait) -> Result<Vec<LimitRow>, DbErr> {
+    LimitRow::find_by_statement(sql(db, "select plan_id, name, value from plan_limits", [])).all(db).await
+}
+
+/// The feature defaults of all plans.
+pub(super) async fn features(db: &impl ConnectionTrait) -> Result<Vec<FeatureRow>, DbErr> {
+    FeatureRow::find_by_statement(sql(db, "select plan_id, flag, enabled from plan_feature_defaults", [])).all(db).await
+}
+
+/// The slug of the plan that a tenant has subscribed to.
+pub async fn of_tenant(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<Option<String>, DbErr> {
+    let query = "select p.slug from subscriptions s join plans p on p.id = s.plan_id where s.tenant_id = $1";
+    let row = db.query_one_raw(sql(db, query, [tenant_id.into()])).await?;
+    row.map(|row| row.try_get("", "slug")).transpose()
 }
 
 /// One plan.
@@ -66,16 +85,17 @@ pub async fn by_slug(db: &impl ConnectionTrait, slug: &str) -> Result<Option<Pla
     PlanRow::find_by_statement(sql(db, &query, [slug.into()])).one(db).await
 }
 
+/// One plan, by its id.
+pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<PlanRow>, DbErr> {
+    let query = format!("select {COLUMNS} from plans p where p.id = $1");
+    PlanRow::find_by_statement(sql(db, &query, [id.into()])).one(db).await
+}
+
 /// All plans in their order; those that are not public too where `hidden`.
 pub async fn all(db: &impl ConnectionTrait, hidden: bool) -> Result<Vec<PlanView>, DbErr> {
     let query = format!("select {COLUMNS} from plans p where p.is_public or $1 order by p.position, p.slug");
     let plans = PlanRow::find_by_statement(sql(db, &query, [hidden.into()])).all(db).await?;
-    let limits =
-        LimitRow::find_by_statement(sql(db, "select plan_id, name, value from plan_limits", [])).all(db).await?;
-    let features =
-        FeatureRow::find_by_statement(sql(db, "select plan_id, flag, enabled from plan_feature_defaults", []))
-            .all(db)
-            .await?;
+    let (limits, features) = (limits(db).await?, features(db).await?);
     Ok(plans.into_iter().map(|plan| view(plan, &limits, &features)).collect())
 }
 
@@ -96,7 +116,9 @@ pub async fn offered(
 fn view(plan: PlanRow, limits: &[LimitRow], features: &[FeatureRow]) -> PlanView {
     let limits = limits.iter().filter(|row| row.plan_id == plan.id).map(|row| (row.name.clone(), row.value));
     let features = features.iter().filter(|row| row.plan_id == plan.id).map(|row| (row.flag.clone(), row.enabled));
+    let yearly = plan.yearly_amount.map(|amount| Money { amount, currency: plan.price_currency.clone() });
     PlanView {
+        price_yearly: yearly,
         slug: plan.slug,
         name: plan.name,
         description: plan.description,
