@@ -279,6 +279,35 @@ class Bench:
         figures = wrk("call.lua", 16, self.options.seconds, url, token)
         return [base.name, load, *(f"{figures[key]:.1f}" for key in ("p50", "p99", "max")), f"{figures['rate']:.0f}"]
 
+    # What a tenant may do
+
+    def entitlements(self):
+        body = []
+        for base in self.bases:
+            tell(f"billing/state on {base.name}")
+            database = self.fresh(base)
+            with self.serve(database) as product:
+                tenant = product.sign_up("reader")["tenant"]["id"]
+                state, token = product.address + "/api/v1/billing/state", product.log_in("reader")["access_token"]
+                wrk("call.lua", 16, 1, state, token)
+                figures = wrk("call.lua", 16, self.options.seconds, state, token)
+                rate, latency = figures["rate"], [f"{figures[key]:.1f}" for key in ("p50", "p99")]
+            ceiling = None if isinstance(base, Sqlite) else self.facts_a_second(database, tenant)
+            ratio = ["", ""] if ceiling is None else [f"{ceiling:.0f}", f"{rate / ceiling:.2f}"]
+            body.append([base.name, f"{rate:.0f}", *latency, *ratio])
+            database.drop()
+        head = ["database", "answers/s", "p50 ms", "p99 ms", "its query alone, through pgbench", "ratio"]
+        table("`GET /api/v1/billing/state`, 16 connections", head, body)
+
+    def facts_a_second(self, database, tenant):
+        """The query that `src/entitlements/facts.rs` sends, by pgbench, as often as 16 clients can."""
+        source = (HERE.parent / "src/entitlements/facts.rs").read_text()
+        query = re.sub(r"\\\n\s*", "", re.search(r'const QUERY: &str = "(.*?)";', source, re.DOTALL)[1])
+        file = self.scratch / "facts.sql"
+        file.write_text(query.replace("$1", f"'{tenant}'::uuid").replace("$2", "'free'") + ";\n")
+        pgbench = ["pgbench", "-n", "-M", "prepared", "-j", 2, "-c", 16, "-T", self.options.seconds, "-f", file]
+        return float(re.search(r"tps = ([0-9.]+) ", output([*pgbench, database.url]))[1])
+
     # The kill switch
 
     def kill_switch(self):
@@ -339,7 +368,7 @@ class Bench:
         table("Start-up (spawn to the first 200 of `/healthz`) and memory", head, body)
 
 
-PARTS = ["signups", "round_trips", "provisioning", "reads", "logins", "kill_switch", "footprint"]
+PARTS = ["signups", "round_trips", "provisioning", "reads", "logins", "entitlements", "kill_switch", "footprint"]
 
 
 def main():
