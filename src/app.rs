@@ -1,22 +1,31 @@
 //! The running product: what the edges hold, and how its parts are put together.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context;
 use axum::{Router, middleware::from_fn_with_state};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     admin, audit,
+    billing::{
+        self,
+        sandbox::{self, Sandbox},
+    },
     clock::Clock,
     config::{Config, Environment},
     dashboard,
     db::{self, Db, Location, Wake},
     doctor,
     egress::{Egress, Policy},
-    home,
+    entitlements, home,
     http::{self, limits::Limits},
     identity::{self, keys::Keys, oauth::provider::Providers, passwords::Hasher},
     leads,
@@ -54,8 +63,14 @@ pub struct Parts {
     pub mailer: Transport,
     /// The way out for calls that customers aim.
     pub egress: Egress,
+    /// The way out for calls that the operator aims.
+    pub trusted: Egress,
+    /// What this process remembers of the Stripe sandbox.
+    pub sandbox: Sandbox,
     /// Where people can sign in with.
     pub providers: Providers,
+    /// Where this process listens, once it does: the sandbox of Stripe is called there.
+    pub own_url: OnceLock<Url>,
     /// Cancelled when the process is to stop.
     pub stop: CancellationToken,
 }
@@ -94,6 +109,7 @@ impl App {
         let https_only = config.environment != Environment::Development;
         let policy = Policy { https_only, allow_private_addresses: provision.allow_private_addresses };
         let egress = Egress::new(policy, CONNECT_TIMEOUT)?;
+        let trusted = Egress::trusted(CONNECT_TIMEOUT)?;
         let providers = Providers::new(&config)?;
         let (wake, stop) = (Wake::default(), CancellationToken::new());
         Ok(Self(Arc::new(Parts {
@@ -108,7 +124,10 @@ impl App {
             post,
             mailer,
             egress,
+            trusted,
+            sandbox: Sandbox::default(),
             providers,
+            own_url: OnceLock::new(),
             stop,
         })))
     }
@@ -118,7 +137,8 @@ impl App {
         let (router, collected) = api().split_for_parts();
         let document = http::document(collected);
         let pages = pages().route_layer(from_fn_with_state(self.clone(), http::edge::on_our_host));
-        http::edge::around(router.merge(front()).merge(pages).merge(http::documentation(&document)), self)
+        let others = front().merge(sandbox::api_routes()).merge(http::documentation(&document));
+        http::edge::around(router.merge(others).merge(pages), self)
     }
 }
 
@@ -132,6 +152,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(http::base())
         .merge(plans::api::routes())
+        .merge(entitlements::api::routes())
+        .merge(billing::api::routes())
+        .merge(billing::subscription::routes())
         .merge(leads::routes())
         .merge(identity::api::routes())
         .merge(signup::api::routes())
@@ -140,11 +163,13 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(provisioning::api::routes())
         .merge(storefront::routes())
         .merge(webhooks::api::routes())
+        .merge(billing::stripe::api::routes())
         .merge(admin::routes())
         .merge(audit::routes())
         .merge(doctor::routes())
         .merge(mail::routes())
         .merge(http::dev::routes())
+        .merge(sandbox::dev_routes())
 }
 
 /// The pages that any hostname has: a tenant's own is one of them.
@@ -155,9 +180,11 @@ fn front() -> Router<App> {
 /// The product's own pages.
 fn pages() -> Router<App> {
     plans::pages::routes()
+        .merge(billing::pages::routes())
         .merge(identity::pages::routes())
         .merge(signup::pages::routes())
         .merge(dashboard::routes())
         .merge(leads::pages::routes())
         .merge(admin::pages::routes())
+        .merge(sandbox::page_routes())
 }

@@ -17,6 +17,8 @@ pub mod audit;
 pub mod mail;
 pub mod outbox;
 
+pub mod entitlements;
+
 pub mod identity;
 pub mod tenants;
 

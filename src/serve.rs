@@ -1,11 +1,22 @@
 //! Serving: the listener, the workers beside it, and stopping both without losing anything.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Context;
+use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
+use url::Url;
 
-use crate::{app::App, config::Environment, home, http, identity, outbox, provisioning};
+use crate::{
+    app::App,
+    billing::{self, sandbox, stripe::Access},
+    config::Environment,
+    doctor::promises,
+    home, http, identity, outbox, provisioning,
+};
 
 /// Which parts of the product a process runs.
 #[derive(Clone, Copy, Debug)]
@@ -48,14 +59,21 @@ pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<Socket
         tasks.spawn(identity::jobs::run(app.clone(), app.stop.clone()));
         tasks.spawn(provisioning::jobs::run(app.clone(), app.stop.clone()));
         tasks.spawn(provisioning::janitor::run(app.clone(), app.stop.clone()));
+        tasks.spawn(provisioning::follow::run(app.clone(), app.stop.clone()));
+        tasks.spawn(billing::jobs::run(app.clone(), app.stop.clone()));
         tasks.spawn(outbox::jobs::run(app.clone(), app.stop.clone()));
+        tasks.spawn(sandbox::jobs::run(app.clone(), app.stop.clone()));
+        tasks.spawn(billing::stripe::reconcile::run(app.clone(), app.stop.clone()));
     }
     if roles.http {
         app.keys.load(&app.clock.now()).await.context("cannot load the signing keys")?;
+        warn(&app).await;
         tasks.spawn(app.keys.clone().keep_fresh(app.clock.clone(), app.stop.clone()));
         let listener = TcpListener::bind(app.config.http.bind).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", app.config.http.bind))?;
-        let _ = bound.send(listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let _ = app.own_url.set(own_url(address));
+        let _ = bound.send(address);
         let (app, router) = (app.clone(), app.router());
         tasks.spawn(async move { http::accept(listener, router, &app.config.http, app.stop.clone()).await });
     } else {
@@ -77,6 +95,29 @@ pub async fn until_stopped(app: App, roles: Roles, bound: oneshot::Sender<Socket
     Ok(())
 }
 
+/// Says what the pages promise and the plans do not grant. Nobody is turned away for it.
+async fn warn(app: &App) {
+    match promises::broken(app.db.read(), &app.config).await {
+        Ok(broken) => {
+            for promise in broken {
+                tracing::warn!(feature = "plans", promise, "A promise does not hold");
+            }
+        }
+        Err(error) => tracing::warn!(feature = "plans", %error, "The plans could not be checked"),
+    }
+}
+
+/// This process, for itself.
+fn own_url(bound: SocketAddr) -> Url {
+    let ip = match bound.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let url = format!("http://{}", SocketAddr::new(ip, bound.port()));
+    url.parse().expect("an address is a URL")
+}
+
 /// The first lines: what to open, and what to try.
 fn greet(app: &App, bound: SocketAddr) {
     let (config, url) = (&app.config, app.config.public_url.as_str().trim_end_matches('/'));
@@ -89,6 +130,10 @@ fn greet(app: &App, bound: SocketAddr) {
     println!("  Open      {url}/");
     println!("  API docs  {url}/docs");
     println!("  Mailbox   {url}/dev/mailbox");
+    if config.billing.sandbox {
+        let key = Access::sandbox(app).secret_key;
+        println!("  Stripe    sandbox {url}/v1 with key {}", key.expose_secret());
+    }
     println!();
     println!("Sign a tenant up:");
     println!();

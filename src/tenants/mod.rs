@@ -8,7 +8,7 @@ pub(crate) mod store;
 
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::{Deserialize, Serialize};
-pub use store::{TenantRow, by_hostname, by_id, by_slug, count_members, list, lock, set_branding};
+pub use store::{TenantRow, by_hostname, by_id, by_slug, list, lock, set_branding};
 use utoipa::ToSchema;
 use uuid::Uuid;
 

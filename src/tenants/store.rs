@@ -170,10 +170,3 @@ pub async fn set_branding(tx: &Tx, now: &Now, tenant_id: Uuid, branding: &Brandi
     let update = "update tenants set branding = $2, updated_at = $3 where id = $1";
     tx.execute_raw(sql(tx, update, [tenant_id.into(), branding.into(), now.at.into()])).await.map(drop)
 }
-
-/// How many users a tenant has.
-pub async fn count_members(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<i64, DbErr> {
-    let query = "select count(*) as members from memberships where tenant_id = $1";
-    let row = db.query_one_raw(sql(db, query, [tenant_id.into()])).await?;
-    row.map_or(Ok(0), |row| row.try_get("", "members"))
-}

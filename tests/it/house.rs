@@ -6,11 +6,12 @@ use std::{
 };
 
 /// From the ground up. A slice may use those above it in this list and those beside it, and nothing below.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["clock", "config"],
     &["telemetry"],
     &["db", "egress", "seal"],
     &["http"],
+    &["entitlements"],
     &["outbox", "audit"],
     &["identity", "mail", "tenants"],
     &["plans"],
@@ -23,14 +24,20 @@ const FLOORS: [&[&str]; 13] = [
 ];
 
 /// Who may look up all the same, and why.
-const EXCEPTIONS: [(&str, &str); 5] = [
+const EXCEPTIONS: [(&str, &str); 10] = [
+    // Who may pass is asked of whoever sends a request.
+    ("entitlements/api.rs", "identity"),
+    ("entitlements/guard.rs", "identity"),
     // What is done now and then, by those who do it.
+    ("billing/jobs.rs", "schedule"),
     ("identity/jobs.rs", "schedule"),
     ("provisioning/janitor.rs", "schedule"),
+    ("billing/stripe/reconcile.rs", "schedule"),
     // Everybody writes to the log, and only platform administrators read it.
     ("audit/api.rs", "identity"),
     // The worker hands each kind of work to the slice that knows it.
     ("outbox/jobs.rs", "mail"),
+    ("outbox/jobs.rs", "billing"),
     ("outbox/jobs.rs", "webhooks"),
 ];
 

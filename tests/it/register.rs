@@ -40,7 +40,8 @@ on_both! {
 
 on_both! {
     async fn a_bank_transfer_waits_for_its_invoice(database: Database) {
-        let product = Product::start(database).await;
+        let settings = Settings::default().with("TENANTRY_BILLING__SANDBOX", "false");
+        let product = Product::start_with(database, settings).await;
         let address = json!({"line1": "1 Main Street", "city": "London"});
         let more = json!({"plan_slug": "growth", "payment_method": "bank_transfer", "billing_email": "books@example.com", "billing_address": address});
         let made = product.post(REGISTER, &form("Acme", more)).await.expect(201);

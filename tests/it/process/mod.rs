@@ -9,6 +9,8 @@ mod replicas;
 mod server;
 mod traces;
 
+pub use server::tenantry;
+
 /// How many rounds a soak goes.
 pub fn soak_rounds() -> Option<usize> {
     std::env::var("SOAK_ROUNDS").ok().map(|rounds| rounds.parse().expect("SOAK_ROUNDS is a number"))
