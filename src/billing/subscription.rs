@@ -89,7 +89,8 @@ async fn change_plan(
 /// Ends the subscription with its period. What is paid for stays open until then.
 #[utoipa::path(post, path = "/api/v1/billing/cancel", operation_id = "cancel_subscription", tag = "billing", request_body = Nothing, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 200, body = Changed), (status = 409, description = "`SUBSCRIPTION_NOT_ACTIVE`, `SUBSCRIPTION_ENDED` or `IDEMPOTENCY_IN_PROGRESS`"),
+    responses((status = 200, body = Changed), (status = 402, description = "`PAYMENT_FAILED`: Stripe declined, and nothing has changed"),
+        (status = 409, description = "`SUBSCRIPTION_NOT_ACTIVE`, `SUBSCRIPTION_ENDED` or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 503, description = "`SERVICE_UNAVAILABLE`")))]
 async fn cancel(
     State(app): State<App>,
@@ -109,7 +110,8 @@ async fn cancel(
 /// Goes on with a subscription that was told to end with its period.
 #[utoipa::path(post, path = "/api/v1/billing/resume", operation_id = "resume_subscription", tag = "billing", request_body = Nothing, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 200, body = Changed), (status = 409, description = "`SUBSCRIPTION_NOT_ACTIVE`, `SUBSCRIPTION_ENDED` or `IDEMPOTENCY_IN_PROGRESS`"),
+    responses((status = 200, body = Changed), (status = 402, description = "`PAYMENT_FAILED`: Stripe declined, and nothing has changed"),
+        (status = 409, description = "`SUBSCRIPTION_NOT_ACTIVE`, `SUBSCRIPTION_ENDED` or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 503, description = "`SERVICE_UNAVAILABLE`")))]
 async fn resume(
     State(app): State<App>,

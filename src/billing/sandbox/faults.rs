@@ -8,9 +8,10 @@ use std::{
 
 use axum::http::Method;
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::{
     ToSchema,
-    openapi::{Object, ObjectBuilder, Type},
+    openapi::{Object, ObjectBuilder, Type, schema::SchemaType},
 };
 
 /// How the next calls of a kind fail. Without `status` and `drop` they are answered as usual, after the stall.
@@ -52,7 +53,11 @@ const fn once() -> u32 {
 const STATUSES: [u16; 6] = [402, 429, 500, 502, 503, 504];
 
 fn status_schema() -> Object {
-    ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some(STATUSES)).build()
+    let values = STATUSES.map(Value::from).into_iter().chain([Value::Null]);
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+        .enum_values(Some(values))
+        .build()
 }
 
 impl Fault {

@@ -49,7 +49,7 @@ async fn answer(app: &App, once: &Once<'_>, status: StatusCode, body: &impl Seri
 /// before.
 #[utoipa::path(post, path = "/api/v1/billing/checkout-session", tag = "billing", request_body = Wanted, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 201, body = Session),
+    responses((status = 201, body = Session), (status = 402, description = "`PAYMENT_FAILED`: Stripe declined, and nothing has changed"),
         (status = 409, description = "`ALREADY_SUBSCRIBED`: change the plan instead; `CHECKOUT_IN_PROGRESS`; `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 422, description = "`VALIDATION_FAILED`, `PLAN_NOT_SELF_SERVE` or `IDEMPOTENCY_KEY_REUSED`"),
         (status = 503, description = "`BILLING_NOT_CONFIGURED`, or `SERVICE_UNAVAILABLE`: Stripe does not answer, and nothing was charged")))]
@@ -82,7 +82,8 @@ struct Portal {
 /// Opens a page of Stripe's on which cards, invoices and the subscription are managed.
 #[utoipa::path(post, path = "/api/v1/billing/portal-session", tag = "billing", request_body = Nothing, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 201, body = Portal), (status = 409, description = "`NO_STRIPE_SUBSCRIPTION` or `IDEMPOTENCY_IN_PROGRESS`"),
+    responses((status = 201, body = Portal), (status = 402, description = "`PAYMENT_FAILED`: Stripe declined, and nothing has changed"),
+        (status = 409, description = "`NO_STRIPE_SUBSCRIPTION` or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 422, description = "`VALIDATION_FAILED` or `IDEMPOTENCY_KEY_REUSED`"),
         (status = 503, description = "`BILLING_NOT_CONFIGURED` or `SERVICE_UNAVAILABLE`")))]
 async fn open_portal(
