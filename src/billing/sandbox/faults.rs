@@ -31,7 +31,8 @@ pub struct Fault {
     /// What is answered.
     #[schema(schema_with = status_schema)]
     pub status: Option<u16>,
-    /// Seconds in `Retry-After`.
+    /// Seconds in `Retry-After`, a day at most.
+    #[schema(maximum = 86_400)]
     pub retry_after: Option<u32>,
     /// Milliseconds before anything happens, a minute at most.
     #[serde(default)]
@@ -73,6 +74,9 @@ impl Fault {
         }
         if self.stall_ms > 60_000 {
             return Some(("request.stall_ms", "Has to be 60000 at most."));
+        }
+        if self.retry_after.is_some_and(|seconds| seconds > 86_400) {
+            return Some(("request.retry_after", "Has to be 86400 at most."));
         }
         (!(1..=1000).contains(&self.times)).then_some(("request.times", "Has to be 1 to 1000."))
     }
