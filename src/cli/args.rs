@@ -195,6 +195,29 @@ pub(super) enum TenantCommand {
         #[arg(long)]
         json: bool,
     },
+    Delete(TenantDelete),
+}
+
+/// Delete a tenant for good, with everything that is of it
+///
+/// What it pays for at Stripe is ended first; where Stripe cannot be told, nothing is deleted. Users who belong to no other tenant go with it.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tenantry tenant delete hopper
+  tenantry tenant delete hopper --yes --with-invoices --json")]
+pub(super) struct TenantDelete {
+    /// Its slug or id
+    pub tenant: String,
+    /// Do it, and not only tell what would go
+    #[arg(long)]
+    pub yes: bool,
+    /// Also the invoices that were issued to it, whose numbers are then missing in the books
+    #[arg(long)]
+    pub with_invoices: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// List tenants, newest first

@@ -20,6 +20,7 @@ mod progress;
 mod provision;
 mod serve;
 mod tenant;
+mod tenant_delete;
 
 use std::{
     io::{IsTerminal, stderr},
@@ -84,6 +85,7 @@ async fn tenant(command: TenantCommand) -> Result<(), Failure> {
         TenantCommand::Show { tenant, json } => tenant::show(&open().await?, &tenant, json).await,
         TenantCommand::Create(args) => tenant::create(&open().await?, &args).await,
         TenantCommand::Retry { tenant, wait, json } => tenant::retry(&open().await?, &tenant, wait, json).await,
+        TenantCommand::Delete(args) => tenant_delete::run(&open().await?, &args).await,
     }
 }
 

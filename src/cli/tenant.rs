@@ -92,7 +92,7 @@ fn step(step: &StepState) -> [String; 5] {
     [name, status, step.attempts.to_string(), took, step.error.clone().unwrap_or_default()]
 }
 
-async fn find(app: &App, name: &str) -> Result<TenantRow, Failure> {
+pub(super) async fn find(app: &App, name: &str) -> Result<TenantRow, Failure> {
     if let Ok(id) = Uuid::parse_str(name)
         && let Some(tenant) = tenants::by_id(app.db.read(), id).await?
     {

@@ -6,7 +6,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -14,9 +13,9 @@ use crate::{
     app::App,
     audit, billing,
     clock::Now,
-    db::{Batch, Tx, skip_locked, sql},
+    db::{Tx, skip_locked, sql},
     http::chain,
-    schedule,
+    schedule, tenants,
 };
 
 /// Between two sweeps, in the product's own time, where nothing is abandoned sooner.
@@ -50,12 +49,18 @@ pub async fn sweep(app: &App) -> Result<usize, DbErr> {
         let mut progress = 0;
         for tenant in &abandoned {
             let tx = app.db.begin().await?;
-            if remove(&tx, &now, tenant.id, untouched_since).await? {
-                tx.commit().await?;
-                progress += 1;
-                tracing::info!(feature = "janitor", tenant_id = %tenant.id, slug = tenant.slug, "Abandoned sign-up removed");
-            } else {
-                tx.rollback().await?;
+            match remove(&tx, &now, tenant.id, untouched_since).await {
+                Ok(true) => {
+                    tx.commit().await?;
+                    progress += 1;
+                    tracing::info!(feature = "janitor", tenant_id = %tenant.id, slug = tenant.slug, "Abandoned sign-up removed");
+                }
+                Ok(false) => tx.rollback().await?,
+                // One holds nobody else up; where everything fails, so does this.
+                Err(error) => {
+                    tx.rollback().await?;
+                    tracing::error!(feature = "janitor", tenant_id = %tenant.id, slug = tenant.slug, error = %chain(&error), "Could not remove an abandoned sign-up");
+                }
             }
         }
         removed += progress;
@@ -75,10 +80,12 @@ struct Abandoned {
     slug: String,
 }
 
-/// `$1` is the moment since when nobody has touched it.
+/// `$1` is the moment since when nobody has touched it. Who has an invoice, or is a customer of Stripe's, has not abandoned anything.
 const ABANDONED: &str = "select t.id, t.slug from tenants t join provision_runs r on r.tenant_id = t.id \
     where t.door = 'wizard' and t.status = 'pending' and t.updated_at <= $1 and r.updated_at <= $1 \
     and (r.status = 'failed' or (r.status = 'pending' and r.queued_at is null)) \
+    and not exists (select 1 from invoices i where i.tenant_id = t.id) \
+    and not exists (select 1 from subscriptions s where s.tenant_id = t.id and s.stripe_customer_id is not null) \
     and r.version = (select max(o.version) from provision_runs o where o.tenant_id = t.id)";
 
 impl Abandoned {
@@ -90,34 +97,15 @@ impl Abandoned {
 
 /// Removes one abandoned sign-up. False where somebody has touched it in the meantime, or is just about to.
 async fn remove(tx: &Tx, now: &Now, tenant_id: Uuid, untouched_since: DateTime<Utc>) -> Result<bool, DbErr> {
-    let text = format!("{ABANDONED} and t.id = $2{}", skip_locked(tx));
-    let values = [untouched_since.into(), tenant_id.into()];
+    let users = tenants::hold_users(tx, tenant_id, skip_locked(tx)).await?;
+    let members = "(select count(*) from memberships m where m.tenant_id = t.id)";
+    let text = format!("{ABANDONED} and t.id = $2 and {members} = $3{}", skip_locked(tx));
+    let held = i64::try_from(users.len()).unwrap_or(i64::MAX);
+    let values = [untouched_since.into(), tenant_id.into(), held.into()];
     let Some(tenant) = Abandoned::find_by_statement(sql(tx, &text, values)).one(tx).await? else { return Ok(false) };
-    let text = "select user_id from memberships where tenant_id = $1";
-    let members = tx.query_all_raw(sql(tx, text, [tenant_id.into()])).await?;
     billing::trials::give_back(tx, tenant_id).await?;
-    // Everything of a tenant goes with it, by foreign key.
-    tx.execute_raw(sql(tx, "delete from tenants where id = $1", [tenant_id.into()])).await?;
-    let mut users_removed = 0;
-    for member in &members {
-        let user_id: Uuid = member.try_get("", "user_id")?;
-        let text = "delete from users where id = $1 and not is_platform_admin \
-                    and not exists (select 1 from memberships where user_id = $1)";
-        users_removed += tx.execute_raw(sql(tx, text, [user_id.into()])).await?.rows_affected();
-    }
-    let mut batch = Batch::default();
-    audit::append(
-        &mut batch,
-        now,
-        audit::Event {
-            actor: audit::Actor::System,
-            tenant_id: Some(tenant_id),
-            action: "tenant.abandoned",
-            request_id: None,
-            detail: json!({"slug": tenant.slug, "users_removed": users_removed}),
-        },
-    );
-    batch.send(tx).await.map_err(|refused| refused.source)?;
+    let gone = (audit::Actor::System, "tenant.abandoned");
+    tenants::erase(tx, now, (tenant_id, &tenant.slug), &users, gone).await?;
     Ok(true)
 }
 

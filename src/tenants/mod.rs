@@ -3,12 +3,14 @@
 //! A tenant's `status` goes `pending → active` when it is provisioned the first time (or `pending_payment → pending →
 //! active` where it pays first), and later to `suspended` and `closed`. Only `signup::provision_tenant` makes one.
 
+mod erase;
 pub mod slugs;
 pub(crate) mod store;
 
+pub use erase::{erase, hold_users};
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::{Deserialize, Serialize};
-pub use store::{TenantRow, by_hostname, by_id, by_slug, list, lock, set_branding};
+pub use store::{TenantRow, by_hostname, by_id, by_slug, list, lock, set_branding, slugs};
 use utoipa::ToSchema;
 use uuid::Uuid;
 

@@ -1,7 +1,9 @@
 //! Tenants in the database.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::{Branding, Door, ProvisionState, Status, TenantView};
@@ -115,6 +117,16 @@ const SELECT: &str = "select t.id, t.slug, t.name, t.status, t.door, t.branding,
 
 async fn one(db: &impl ConnectionTrait, condition: &str, value: sea_orm::Value) -> Result<Option<TenantRow>, DbErr> {
     TenantRow::find_by_statement(sql(db, &format!("{SELECT} where {condition}"), [value])).one(db).await
+}
+
+/// The names in addresses of some tenants, by id.
+pub async fn slugs(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Result<BTreeMap<Uuid, String>, DbErr> {
+    let found = tenant::Entity::find().select_only().columns([tenant::Column::Id, tenant::Column::Slug]);
+    let found = found.filter(tenant::Column::Id.is_in(ids)).into_tuple::<(Uuid, String)>().all(db).await?;
+    Ok(found.into_iter().collect())
 }
 
 /// By id.

@@ -6,7 +6,7 @@ use serde_json::json;
 use tenantry::provisioning::janitor::sweep;
 
 use super::{HTTP, Tenant, World};
-use crate::support::{Database, Reply};
+use crate::support::{Database, Kind, Reply};
 
 async fn world(database: Database) -> World {
     World::new(database, HTTP, |_, settings| settings).await
@@ -123,5 +123,56 @@ on_both! {
         assert_eq!(gone, removed);
         let users = world.product.database.count("select count(*) as n from users").await;
         assert_eq!(users, 12 - i64::try_from(removed).expect("few"), "no user is left without a tenant");
+    }
+}
+
+on_both! {
+    async fn who_has_an_invoice_or_is_a_customer_of_stripes_stays(database: Database) {
+        let world = world(database).await;
+        let (buys, pays, leaves) = (world.begin("Buys", "free").await, world.begin("Pays", "free").await, world.begin("Leaves", "free").await);
+        let login = json!({"email": "buys@example.com", "password": "correct-horse-battery"});
+        let token = world.product.post("/api/v1/auth/login", &login).await.expect(200)["access_token"].as_str().unwrap().to_owned();
+        let order = json!({"plan_slug": "growth", "payment_method": "bank_transfer"});
+        let ordered = world.product.post_as(&token, "/api/v1/billing/change-plan", &order).await.expect(200);
+        assert_eq!(buys.count("invoices", "").await, 1, "{ordered}");
+        let customer = format!("update subscriptions set stripe_customer_id = 'cus_1' where tenant_id = {}", pays.id_in_sql());
+        world.product.database.execute(&customer).await;
+        days(&world, 30);
+        assert_eq!(swept(&world).await, 1);
+        for (tenant, there) in [(&buys, 1), (&pays, 1), (&leaves, 0)] {
+            assert_eq!(tenant.count("subscriptions", "").await, there, "{}", tenant.slug);
+        }
+        // What was ordered is still bought.
+        let invoice = ordered["invoice_id"].as_str().unwrap();
+        world.product.admin_post(&format!("/invoices/{invoice}/mark-paid"), &json!({})).await.expect(200);
+        assert_eq!(buys.count("subscriptions", "and status = 'active' and billing_interval = 'month'").await, 1);
+        // Where that is not so any more, it goes.
+        world.product.database.execute(&customer.replace("'cus_1'", "null")).await;
+        assert_eq!(swept(&world).await, 1);
+        assert_eq!(pays.count("subscriptions", "").await, 0);
+    }
+}
+
+on_both! {
+    async fn one_that_cannot_be_removed_holds_up_no_other(database: Database) {
+        let world = world(database).await;
+        for name in ["Stuck", "Leaves"] {
+            world.begin(name, "free").await;
+        }
+        let refuse = match world.product.database.kind {
+            Kind::Sqlite => "create trigger refusal before delete on tenants when old.slug = 'stuck' begin select raise(abort, 'no'); end",
+            Kind::Postgres => {
+                "create function refuse() returns trigger language plpgsql as $$ begin \
+                 if old.slug = 'stuck' then raise exception 'no'; end if; return old; end $$; \
+                 create trigger refusal before delete on tenants for each row execute function refuse()"
+            }
+        };
+        world.product.database.execute(refuse).await;
+        days(&world, 8);
+        assert_eq!(swept(&world).await, 1);
+        let left = "select count(*) as n from tenants where slug = 'stuck'";
+        assert_eq!(world.product.database.count(left).await, 1);
+        assert_eq!(world.product.database.count("select count(*) as n from tenants").await, 1);
+        assert_eq!(world.product.database.count("select count(*) as n from users").await, 1, "it is left as it was");
     }
 }

@@ -33,7 +33,12 @@ impl Told {
 
 /// Runs a command on a database, with the default settings.
 pub fn cli(database: &Database, arguments: &[&str]) -> Told {
-    let mut command = tenantry(database, &Settings::default(), arguments);
+    cli_with(database, &Settings::default(), arguments)
+}
+
+/// The same with others.
+pub fn cli_with(database: &Database, settings: &Settings, arguments: &[&str]) -> Told {
+    let mut command = tenantry(database, settings, arguments);
     let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("the program runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     Told { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }

@@ -13,7 +13,7 @@ mod walk;
 
 pub use browser::{Browser, FormOn};
 pub use census::grown;
-pub use cli::cli;
+pub use cli::{cli, cli_with};
 pub use database::{Database, Kind, WRITTEN_BY_SIGNUP, eventually};
 pub use fake::{Fake, Gate, PATIENCE, Reply, Seen};
 pub use logs::{Logged, Logs};
