@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::{
     app::App,
     audit,
-    billing::{api::InvoiceView, bank, invoices},
-    http::{IdempotencyKey, Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId, line},
+    billing::{api::InvoiceView, bank, invoices, stripe},
+    http::{IdempotencyKey, Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId, chain, line},
     identity::PlatformAdmin,
     provisioning::{self, Queued},
 };
@@ -37,14 +37,33 @@ impl From<invoices::Invoice> for AdminInvoice {
     }
 }
 
+/// Where an invoice stands.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum InvoiceStatus {
+    Open,
+    Paid,
+    Void,
+}
+
+impl InvoiceStatus {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Paid => "paid",
+            Self::Void => "void",
+        }
+    }
+}
+
 /// Which invoices.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    /// `open`, `paid` or `void`; all where absent.
-    #[param(example = "open")]
-    status: Option<String>,
+    /// Those that stand so; all where absent.
+    #[param(inline)]
+    status: Option<InvoiceStatus>,
     /// How many rows, 1 to 200; 50 unless told.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u64>,
@@ -61,7 +80,7 @@ async fn list(
     Query(asked): Query<Wanted>,
 ) -> Result<Json<Listing<AdminInvoice>>, Problem> {
     let page = PageQuery { limit: asked.limit, cursor: asked.cursor }.page()?;
-    let rows = invoices::all(app.db.read(), asked.status.as_deref(), page).await?;
+    let rows = invoices::all(app.db.read(), asked.status.map(InvoiceStatus::as_str), page).await?;
     Ok(Json(Listing::of(rows.into_iter().map(AdminInvoice::from).collect(), page, |row| row.invoice.id())))
 }
 
@@ -114,7 +133,7 @@ pub(super) async fn take_payment(
     let external = external.map(|name| line("external_payment_id", &name, 200)).transpose();
     let external = external.map_err(|refused| Problem::invalid(vec![refused]))?;
     let once = Once::new(app, key, "platform");
-    once.run(async {
+    let reply = once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;
         let paid = bank::mark_paid(&tx, &now, &app.post, (id, external.as_deref())).await?;
@@ -129,6 +148,12 @@ pub(super) async fn take_payment(
         let (invoice, _) = invoices::by_id(&tx, paid.tenant_id, id).await?.ok_or_else(Problem::not_found)?;
         let reply = Reply::new(StatusCode::OK, &PaidInvoice { invoice: invoice.into(), provision });
         Ok(once.commit(tx, &now, reply).await?)
-    })
-    .await
+    });
+    let reply = reply.await?;
+    if let Some(tenant_id) = reply.member("tenant_id").as_str().and_then(|id| id.parse().ok())
+        && let Err(error) = stripe::close_checkout(app, tenant_id).await
+    {
+        tracing::warn!(feature = "admin", %tenant_id, error = %chain(&error), "Paid by bank transfer, and its checkout could not be ended");
+    }
+    Ok(reply)
 }

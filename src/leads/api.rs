@@ -1,4 +1,4 @@
-//! `POST /public/contact-sales`.
+//! `POST /public/contact-sales`, and all of this slice's routes.
 
 use axum::{extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::store::lead;
+use super::{Status, store::lead};
 use crate::{
     app::App,
     db::Batch,
@@ -16,7 +16,7 @@ use crate::{
 
 /// This slice's routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(contact_sales))
+    OpenApiRouter::new().routes(routes!(contact_sales)).merge(super::admin::routes())
 }
 
 /// Who asks, and for what.
@@ -79,7 +79,7 @@ pub(super) async fn note(app: &App, key: &IdempotencyKey, body: &ContactSales) -
             company,
             team_size,
             message: body.message.clone(),
-            status: "new".into(),
+            status: Status::New,
             created_at: now.at,
             updated_at: now.at,
         });

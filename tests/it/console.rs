@@ -7,7 +7,7 @@ use tenantry::provisioning::{self, Stats};
 use crate::support::{ADMIN_TOKEN, Browser, Product, Settings, signup_body};
 
 /// A browser that has shown the admin token.
-async fn admin(product: &Product) -> Browser<'_> {
+pub async fn admin(product: &Product) -> Browser<'_> {
     let mut browser = Browser::new(product);
     browser.go("/admin/signin").await;
     browser.send(&browser.form("/admin/signin").fill("token", ADMIN_TOKEN)).await;
@@ -108,12 +108,12 @@ on_both! {
         let mut member = owner(&product, &visitor.email).await;
         let mut stranger = Browser::new(&product);
         for browser in [&mut member, &mut stranger] {
-            for path in ["/admin", "/admin/onboard", "/admin/tenants/acme", "/admin/tenants/nobody"] {
+            for path in ["/admin", "/admin/onboard", "/admin/invoices", "/admin/stripe-events", "/admin/sales-leads", "/admin/tenants/acme", "/admin/tenants/nobody"] {
                 browser.go(path).await;
                 assert_eq!(browser.path, "/admin/signin", "{path}");
                 assert!(!browser.html.contains("Acme") && !browser.html.contains(&visitor.email), "{}", browser.html);
             }
-            for action in ["/admin/signups", "/admin/onboard", "/admin/tenants/acme/retry"] {
+            for action in ["/admin/signups", "/admin/onboard", "/admin/invoices/018f0000-0000-7000-8000-000000000000/mark-paid", "/admin/stripe-events/evt_1/replay", "/admin/sales-leads/018f0000-0000-7000-8000-000000000000", "/admin/tenants/acme/retry"] {
                 let mut form = browser.form("/admin/signin").fill("enabled", "false").fill("email", "a@example.com").fill("tenant_name", "A").fill("plan", "free");
                 form.action = action.to_owned();
                 browser.send(&form).await;

@@ -1,7 +1,12 @@
 // The operator's pages.
 import { ADMIN_TOKEN } from "../server.js";
 import { ADA, heading } from "../wizard.js";
+import { expect } from "../test.js";
+import { buy } from "./billing.js";
 import { CALLING, complete, watch } from "./ways.js";
+
+/** Somebody who orders by bank transfer. */
+const BUYER = { password: ADA.password, password_confirm: ADA.password, plan_slug: "growth", payment_method: "bank_transfer" };
 
 /** Signs in as a platform administrator. */
 async function administer(page) {
@@ -38,6 +43,41 @@ export const ADMIN = [
     async go(page) {
       await administer(page);
       await page.goto("/admin/onboard");
+    },
+  },
+  {
+    name: "admin-invoices",
+    title: "Invoices · Tenantry admin",
+    async go(page, server) {
+      for (const name of ["Ada", "Grace"]) await server.call("POST", "/api/v1/auth/register", { body: { ...BUYER, email: `${name}@example.com`, account_name: `${name} & Sons` } });
+      const [invoice] = (await server.admin("GET", "/invoices")).data;
+      await server.admin("POST", `/invoices/${invoice.id}/mark-paid`, { external_payment_id: "SEPA 4711" });
+      await administer(page);
+      await page.goto("/admin/invoices");
+      await page.getByText("Mark as paid…").click();
+    },
+  },
+  {
+    name: "admin-stripe-events",
+    title: "Stripe events · Tenantry admin",
+    async go(page, server) {
+      await buy(page, server);
+      await administer(page);
+      await expect(async () => {
+        await page.goto("/admin/stripe-events");
+        await expect(page.getByRole("button", { name: "Replay" }).first()).toBeVisible({ timeout: 500 });
+      }).toPass();
+    },
+  },
+  {
+    name: "admin-sales-leads",
+    title: "Sales leads · Tenantry admin",
+    async go(page, server) {
+      const lead = { email: "cto@example.com", name: "Grace Hopper", company: "Hopper Ltd", team_size: "51-200", message: "We need single sign-on.\nWhen can we talk?" };
+      await server.call("POST", "/public/contact-sales", { body: lead });
+      await server.call("POST", "/public/contact-sales", { body: { ...lead, company: "Lovelace Ltd", message: undefined } });
+      await administer(page);
+      await page.goto("/admin/sales-leads");
     },
   },
   {

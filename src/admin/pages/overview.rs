@@ -4,9 +4,8 @@ use askama::Template;
 use axum::{Extension, extract::State, http::StatusCode, response::Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
-use url::form_urlencoded;
 
-use super::{run_word, status_word};
+use super::{address, run_word, status_word};
 use crate::{
     admin::api,
     app::App,
@@ -47,12 +46,7 @@ impl Wanted {
 
     /// The same list from another place on.
     fn link(&self, cursor: Option<&str>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        let asked = [("q", Some(self.q.trim())), ("run", Some(self.run.as_str())), ("cursor", cursor)];
-        let asked =
-            asked.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
-        let query = query.extend_pairs(asked).finish();
-        if query.is_empty() { "/admin".into() } else { format!("/admin?{query}") }
+        address("/admin", &[("q", Some(self.q.trim())), ("run", Some(&self.run)), ("cursor", cursor)])
     }
 }
 

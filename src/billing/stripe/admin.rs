@@ -8,14 +8,14 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    Error,
-    events::{self, StripeEvent},
-};
+pub use super::events::StripeEvent;
+use super::{Error, events};
 use crate::{
     app::App,
     audit,
-    http::{FieldError, Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId},
+    http::{
+        FieldError, IdempotencyKey, Listing, Nothing, Once, PageQuery, Path, Posted, Problem, Query, Reply, RequestId,
+    },
     identity::PlatformAdmin,
 };
 
@@ -25,10 +25,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Where an event stands.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = StripeEventStatus)]
-enum Status {
+pub enum Status {
     /// It waits.
     Pending,
     /// What it told of was applied.
@@ -40,7 +40,11 @@ enum Status {
 }
 
 impl Status {
-    const fn as_str(self) -> &'static str {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Failed, Self::Pending, Self::Processed, Self::Ignored];
+
+    /// As in the database.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Processed => "processed",
@@ -72,20 +76,30 @@ async fn list_stripe_events(
     _: PlatformAdmin,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Listing<StripeEvent>>, Problem> {
-    let limit = PageQuery { limit: wanted.limit, cursor: None }.page()?.limit;
-    let before = match &wanted.cursor {
+    list(&app, wanted.status, wanted.limit, wanted.cursor.as_deref()).await.map(Json)
+}
+
+/// What the JSON edge and the page do alike.
+pub async fn list(
+    app: &App,
+    status: Option<Status>,
+    limit: Option<u64>,
+    cursor: Option<&str>,
+) -> Result<Listing<StripeEvent>, Problem> {
+    let limit = PageQuery { limit, cursor: None }.page()?.limit;
+    let before = match cursor {
         None => (DateTime::<Utc>::from_timestamp(253_402_300_799, 0).unwrap_or_default(), String::new()),
         Some(cursor) => read(cursor).ok_or_else(|| {
             Problem::invalid(vec![FieldError::new("cursor", "INVALID", "This cursor is not one that a list returned.")])
         })?,
     };
     let rows = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
-    let mut data = events::list(app.db.read(), wanted.status.map(Status::as_str), before, rows).await?;
+    let mut data = events::list(app.db.read(), status.map(Status::as_str), before, rows).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let is_more = data.len() > limit;
     data.truncate(limit);
     let next_cursor = data.last().filter(|_| is_more).map(write);
-    Ok(Json(Listing { data, next_cursor }))
+    Ok(Listing { data, next_cursor })
 }
 
 /// Where a page ended: Stripe's ids are in no order, so the time is part of it.
@@ -99,12 +113,6 @@ fn read(cursor: &str) -> Option<(DateTime<Utc>, String)> {
     let is_id = id.len() <= 255 && id.bytes().all(|byte| byte.is_ascii_graphic());
     Some((DateTime::from_timestamp_micros(micros.parse().ok()?)?, id.to_owned())).filter(|_| is_id)
 }
-
-/// Nothing has to be said.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = ReplayStripeEvent)]
-struct Nothing {}
 
 /// An event that is processed again.
 #[derive(Serialize, ToSchema)]
@@ -127,16 +135,27 @@ async fn replay_stripe_event(
     Path(id): Path<String>,
     Posted { body: Nothing {}, key }: Posted<Nothing>,
 ) -> Result<Reply, Problem> {
-    let once = Once::new(&app, &key, "platform");
+    replay(&app, &key, admin, &request, &id).await
+}
+
+/// What the JSON edge and the page do alike.
+pub async fn replay(
+    app: &App,
+    key: &IdempotencyKey,
+    admin: PlatformAdmin,
+    request: &RequestId,
+    id: &str,
+) -> Result<Reply, Problem> {
+    let once = Once::new(app, key, "platform");
     once.run(async {
         let now = app.clock.now();
         let tx = app.db.begin().await?;
-        if !events::replay(&tx, &now, &app.sealer, &id).await? {
+        if !events::replay(&tx, &now, &app.sealer, id).await? {
             return Err(Problem::not_found());
         }
         let (actor, detail) = (admin.actor(), json!({"event": id}));
-        audit::note(&tx, &now, &request, (actor, None), "stripe_event.replayed", detail).await?;
-        let reply = Reply::new(StatusCode::ACCEPTED, &Replayed { id: id.clone(), status: Status::Pending });
+        audit::note(&tx, &now, request, (actor, None), "stripe_event.replayed", detail).await?;
+        let reply = Reply::new(StatusCode::ACCEPTED, &Replayed { id: id.to_owned(), status: Status::Pending });
         Ok(once.commit(tx, &now, reply).await.map_err(Error::from)?)
     })
     .await

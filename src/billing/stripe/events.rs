@@ -109,20 +109,19 @@ pub(super) async fn settle(
     tx.execute_raw(sql(tx, update, values)).await.map(drop)
 }
 
-/// Queues an event again, whatever became of it; one that waits already is left to. False: there is no such event.
+/// Queues an event again, whatever became of it: processing one twice leads to the same. False: there is no such event.
 pub(super) async fn replay(tx: &Tx, now: &Now, sealer: &Sealer, event_id: &str) -> Result<bool, Error> {
-    let update =
-        "update stripe_events set status = 'pending', processed_at = null where id = $1 and status <> 'pending'";
-    if tx.execute_raw(sql(tx, update, [event_id.into()])).await?.rows_affected() == 1 {
+    let update = "update stripe_events set status = 'pending', processed_at = null where id = $1";
+    let is_known = tx.execute_raw(sql(tx, update, [event_id.into()])).await?.rows_affected() == 1;
+    if is_known {
         enqueue(tx, now, sealer, event_id).await?;
-        return Ok(true);
     }
-    Ok(is_known(tx, event_id).await?)
+    Ok(is_known)
 }
 
 /// An event as administrators see it.
 #[derive(Clone, Debug, Serialize, ToSchema, FromQueryResult)]
-pub(super) struct StripeEvent {
+pub struct StripeEvent {
     /// Stripe's id of it.
     pub id: String,
     /// Such as `customer.subscription.updated`.
