@@ -1,4 +1,5 @@
 // Stripe's own SDK drives the sandbox, and takes its events.
+import { createHmac } from "node:crypto";
 import { createServer } from "node:http";
 import { once } from "node:events";
 import Stripe from "stripe";
@@ -152,4 +153,32 @@ test.describe(() => {
       receiver.close();
     }
   });
+});
+
+test("the webhook takes what the SDK signs now with our secret, and no other", async ({ server }) => {
+  const { stripe, webhookSecret } = await sdk(server);
+  const now = Math.floor(Date.now() / 1_000);
+  const payload = (more) => JSON.stringify({
+    id: "evt_signed_by_the_sdk", object: "event", type: "radar.early_fraud_warning.created", created: now, livemode: false,
+    data: { object: { id: "issfr_1", object: "radar.early_fraud_warning" } }, ...more,
+  });
+  const signed = (body, { secret = webhookSecret, timestamp = now } = {}) => stripe.webhooks.generateTestHeaderString({ payload: body, secret, timestamp });
+  const send = async (body, signature) => {
+    const headers = { "Content-Type": "application/json", ...(signature && { "Stripe-Signature": signature }) };
+    const response = await fetch(`${server.url}/api/v1/webhooks/stripe`, { method: "POST", headers, body });
+    const answer = await response.json();
+    return `${response.status} ${answer.code ?? answer.status}`;
+  };
+  const body = payload();
+  expect(await send(body)).toBe("400 SIGNATURE_INVALID");
+  expect(await send(body, signed(body, { secret: "whsec_of_somebody_else" }))).toBe("400 SIGNATURE_INVALID");
+  expect(await send(body, `t=${now},v1=${createHmac("sha256", "").update(`${now}.${body}`).digest("hex")}`)).toBe("400 SIGNATURE_INVALID");
+  expect(await send(`${body} `, signed(body))).toBe("400 SIGNATURE_INVALID");
+  expect(await send(body, signed(body, { timestamp: now - 330 }))).toBe("400 SIGNATURE_INVALID");
+  expect(await send(body, signed(body, { timestamp: now + 330 }))).toBe("400 SIGNATURE_INVALID");
+  for (const other of [payload({ livemode: true }), payload({ account: "acct_of_somebody_else" })]) {
+    expect(await send(other, signed(other))).toBe("400 EVENT_REFUSED");
+  }
+  expect(await send(body, signed(body, { timestamp: now - 240 }))).toBe("200 ignored");
+  expect(await send(body, signed(body, { timestamp: now + 240 }))).toBe("200 replayed");
 });

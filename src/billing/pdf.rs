@@ -10,6 +10,8 @@ use krilla::{
     text::{Font, TextDirection},
 };
 
+use rustybuzz::{Face, UnicodeBuffer};
+
 use super::invoices::{Invoice, Line};
 use crate::plans::Money;
 
@@ -24,9 +26,10 @@ const TOP: f32 = 72.0;
 const BOTTOM: f32 = PAGE.1 - 72.0;
 const TEXT: f32 = 10.0;
 const LEADING: f32 = 15.0;
-/// Letters in a line of the first column, before it is broken.
-const LINE: usize = 48;
-/// Where the columns of numbers end.
+/// Where what is said of a fact begins.
+const VALUE: f32 = LEFT + 110.0;
+/// Where the first column ends, and the columns of numbers do.
+const WHAT: f32 = 306.0;
 const QUANTITY: f32 = 370.0;
 const EACH: f32 = 455.0;
 
@@ -40,6 +43,15 @@ struct Mark {
     text: String,
 }
 
+/// What is printed on every invoice, line by line.
+#[derive(Clone, Copy, Debug)]
+pub struct Letterhead<'a> {
+    /// Who issues it.
+    pub issuer: &'a [String],
+    /// Where a bank transfer goes.
+    pub bank_details: &'a [String],
+}
+
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
 #[error("the PDF could not be written: {0}")]
@@ -49,12 +61,13 @@ pub struct PdfError(String);
 ///
 /// # Errors
 /// Where the library cannot write what it was given.
-pub fn render(invoice: &Invoice, lines: &[Line], issuer: &str) -> Result<Vec<u8>, PdfError> {
+pub fn render(invoice: &Invoice, lines: &[Line], head: Letterhead<'_>) -> Result<Vec<u8>, PdfError> {
     let font = |bytes: &'static [u8]| Font::new(bytes.to_vec().into(), 0).ok_or_else(|| PdfError("a font".into()));
     let (regular, bold) = (font(REGULAR)?, font(BOLD)?);
     let mut document = Document::new();
     document.set_metadata(Metadata::new().title(format!("Invoice {}", invoice.number)).language("en".into()));
-    for marks in layout(invoice, lines, issuer) {
+    let fonts = Fonts::read().ok_or_else(|| PdfError("a font".into()))?;
+    for marks in layout(&fonts, invoice, lines, head) {
         let size = PageSettings::from_wh(PAGE.0, PAGE.1).ok_or_else(|| PdfError("a page".into()))?;
         let mut page = document.start_page_with(size);
         let mut surface = page.surface();
@@ -69,13 +82,66 @@ pub fn render(invoice: &Invoice, lines: &[Line], issuer: &str) -> Result<Vec<u8>
     document.finish().map_err(|error| PdfError(format!("{error:?}")))
 }
 
+/// The fonts, to measure by.
+struct Fonts {
+    regular: Face<'static>,
+    bold: Face<'static>,
+}
+
+impl Fonts {
+    fn read() -> Option<Self> {
+        Some(Self { regular: Face::from_slice(REGULAR, 0)?, bold: Face::from_slice(BOLD, 0)? })
+    }
+
+    /// What a text takes in its line, shaped as it is drawn.
+    fn width(&self, text: &str, size: f32, is_bold: bool) -> f32 {
+        let face = if is_bold { &self.bold } else { &self.regular };
+        let mut buffer = UnicodeBuffer::new();
+        buffer.push_str(text);
+        buffer.guess_segment_properties();
+        let shaped = rustybuzz::shape(face, &[], buffer);
+        // No line is so long that its units could not be told exactly.
+        #[expect(clippy::cast_precision_loss)]
+        let units = |units: i32| units as f32;
+        let advance = shaped.glyph_positions().iter().map(|glyph| glyph.x_advance).sum();
+        units(advance) / units(face.units_per_em()) * size
+    }
+
+    /// A text in lines of at most `most` points, broken between words where there are any, and within a word that is longer.
+    fn broken(&self, text: &str, most: f32, is_bold: bool) -> Vec<String> {
+        let fits = |text: &str| self.width(text, TEXT, is_bold) <= most;
+        let mut lines = vec![];
+        let mut line = String::new();
+        for word in text.split_whitespace() {
+            let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+            if fits(&longer) {
+                line = longer;
+                continue;
+            }
+            if !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+            }
+            for letter in word.chars() {
+                line.push(letter);
+                if !fits(&line) && line.chars().count() > 1 {
+                    line.pop();
+                    lines.push(std::mem::replace(&mut line, letter.into()));
+                }
+            }
+        }
+        lines.push(line);
+        lines
+    }
+}
+
 /// A page under way.
-struct Sheet {
+struct Sheet<'a> {
+    fonts: &'a Fonts,
     pages: Vec<Vec<Mark>>,
     y: f32,
 }
 
-impl Sheet {
+impl Sheet<'_> {
     fn put(&mut self, x: f32, size: f32, is_bold: bool, text: impl Into<String>) {
         let (y, text) = (self.y, text.into());
         if let Some(page) = self.pages.last_mut() {
@@ -83,9 +149,17 @@ impl Sheet {
         }
     }
 
-    /// A number that ends at `end`.
-    fn number(&mut self, end: f32, is_bold: bool, text: &str) {
-        self.put(end - width(text, is_bold), TEXT, is_bold, text);
+    /// What ends at `end`: numbers and their headings.
+    fn ending(&mut self, end: f32, is_bold: bool, text: &str) {
+        self.put(end - self.fonts.width(text, TEXT, is_bold), TEXT, is_bold, text);
+    }
+
+    /// A text from `x` to `end`, in as many lines as it takes.
+    fn text(&mut self, (x, end): (f32, f32), is_bold: bool, text: &str) {
+        for line in self.fonts.broken(text, end - x, is_bold) {
+            self.put(x, TEXT, is_bold, line);
+            self.down(LEADING);
+        }
     }
 
     fn down(&mut self, by: f32) {
@@ -98,51 +172,18 @@ impl Sheet {
 
     fn fact(&mut self, name: &str, value: &str) {
         self.put(LEFT, TEXT, false, name);
-        for line in broken(value, LINE + 12) {
-            self.put(LEFT + 110.0, TEXT, false, line);
-            self.down(LEADING);
-        }
+        self.text((VALUE, RIGHT), false, value);
     }
 }
 
-/// What digits and their separators take, in thousandths of the size: all digits of the font are alike.
-fn width(number: &str, is_bold: bool) -> f32 {
-    let (digit, separator, sign) = if is_bold { (696_u16, 380, 415) } else { (636, 318, 361) };
-    let widths = number.chars().map(|letter| match letter {
-        '.' | ',' => separator,
-        '-' => sign,
-        _ => digit,
-    });
-    f32::from(widths.sum::<u16>()) / 1000.0 * TEXT
-}
-
-/// A text in lines of at most `most` letters, broken between words where there are any.
-fn broken(text: &str, most: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        for piece in word.chars().collect::<Vec<_>>().chunks(most) {
-            let piece: String = piece.iter().collect();
-            let line = lines.last().map_or(0, |line| line.chars().count());
-            if line > 0 && line + 1 + piece.chars().count() > most {
-                lines.push(String::new());
-            }
-            if let Some(line) = lines.last_mut() {
-                if !line.is_empty() {
-                    line.push(' ');
-                }
-                line.push_str(&piece);
-            }
-        }
-    }
-    lines
-}
-
-fn layout(invoice: &Invoice, lines: &[Line], issuer: &str) -> Vec<Vec<Mark>> {
+fn layout(fonts: &Fonts, invoice: &Invoice, lines: &[Line], head: Letterhead<'_>) -> Vec<Vec<Mark>> {
     let day = |at: chrono::DateTime<chrono::Utc>| at.format("%-d %B %Y").to_string();
     let number = |amount: i64| Money { amount, currency: invoice.currency.clone() }.number();
-    let mut sheet = Sheet { pages: vec![Vec::new()], y: TOP };
-    sheet.put(LEFT, TEXT, true, issuer);
-    sheet.down(40.0);
+    let mut sheet = Sheet { fonts, pages: vec![Vec::new()], y: TOP };
+    for (at, line) in head.issuer.iter().enumerate() {
+        sheet.text((LEFT, RIGHT), at == 0, line);
+    }
+    sheet.down(25.0);
     sheet.put(LEFT, 20.0, true, format!("Invoice {}", invoice.number));
     sheet.down(34.0);
     sheet.fact("Billed to", &invoice.billing_name);
@@ -163,25 +204,26 @@ fn layout(invoice: &Invoice, lines: &[Line], issuer: &str) -> Vec<Vec<Mark>> {
     }
     sheet.down(20.0);
     sheet.put(LEFT, TEXT, true, "What");
-    sheet.put(QUANTITY - 52.0, TEXT, true, "How many");
-    sheet.put(EACH - 28.0, TEXT, true, "Each");
-    sheet.put(RIGHT - 74.0, TEXT, true, format!("Amount {}", invoice.currency));
+    sheet.ending(QUANTITY, true, "How many");
+    sheet.ending(EACH, true, "Each");
+    sheet.ending(RIGHT, true, &format!("Amount {}", invoice.currency));
     sheet.down(LEADING + 4.0);
     for line in lines {
-        sheet.number(QUANTITY, false, &line.quantity.to_string());
-        sheet.number(EACH, false, &number(line.unit_amount));
-        sheet.number(RIGHT, false, &number(line.amount));
-        for text in broken(&line.description, LINE) {
-            sheet.put(LEFT, TEXT, false, text);
-            sheet.down(LEADING);
-        }
+        sheet.ending(QUANTITY, false, &line.quantity.to_string());
+        sheet.ending(EACH, false, &number(line.unit_amount));
+        sheet.ending(RIGHT, false, &number(line.amount));
+        sheet.text((LEFT, WHAT), false, &line.description);
     }
     sheet.down(8.0);
     sheet.put(LEFT, TEXT, true, "Total");
-    sheet.number(RIGHT, true, &number(invoice.total));
+    sheet.ending(RIGHT, true, &number(invoice.total));
     if invoice.status == "open" && invoice.issuer == "tenantry" {
         sheet.down(34.0);
-        sheet.put(LEFT, TEXT, false, "Please transfer the amount with the invoice’s number as its purpose.");
+        sheet.text((LEFT, RIGHT), false, "Please transfer the amount with the invoice’s number as its purpose.");
+        sheet.down(4.0);
+        for line in head.bank_details {
+            sheet.text((LEFT, RIGHT), false, line);
+        }
     }
     sheet.pages
 }
@@ -222,42 +264,69 @@ mod tests {
         Line { description: description.into(), quantity: 1, unit_amount: 7_900, amount: 7_900 }
     }
 
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
     #[test]
     fn a_file_is_a_pdf_whatever_the_names_are_written_in() {
-        let file = render(&invoice(), &[line("Growth, one month")], "Tenantry").expect("renders");
+        let issuer = lines(&["Tenantry", "Straße 1", "مثال שלום"]);
+        let head = Letterhead { issuer: &issuer, bank_details: &issuer };
+        let file = render(&invoice(), &[line("Growth, one month")], head).expect("renders");
         assert!(file.starts_with(b"%PDF-") && file.ends_with(b"%%EOF"), "{} bytes", file.len());
         assert!(file.len() < 100_000, "only the letters that are used: {} bytes", file.len());
     }
 
     #[test]
     fn everything_is_on_the_sheet_and_within_it() {
-        let lines: Vec<_> = (0..80).map(|n| line(&format!("Line {n} {}", "and more ".repeat(12)))).collect();
-        let pages = layout(&invoice(), &lines, "Tenantry");
+        let fonts = Fonts::read().expect("the fonts");
+        let wide = "W".repeat(200);
+        let bought: Vec<_> = (0..80).map(|n| line(&format!("Line {n} {} {wide}", "and more ".repeat(12)))).collect();
+        let mut invoice = invoice();
+        invoice.billing_name = format!("{wide} & Söhne");
+        invoice.billing_email = format!("{}@example.com", "mmmmmmmm.".repeat(20));
+        let issuer = lines(&["Example Company", &wide]);
+        let bank_details = lines(&["IBAN: XX00 0000", &wide]);
+        let head = Letterhead { issuer: &issuer, bank_details: &bank_details };
+        let pages = layout(&fonts, &invoice, &bought, head);
         assert!(pages.len() > 2, "many lines take several pages");
         let marks: Vec<_> = pages.iter().flatten().collect();
         for text in [
+            "Example Company",
             "Invoice INV-2026-000001",
             "1 Main Street",
             "London",
             "GB 123",
             "12,345.67",
-            "Line 79 and more and more and more and more and",
+            "IBAN: XX00 0000",
         ] {
             assert!(marks.iter().any(|mark| mark.text == text), "{text}");
         }
-        assert!(marks.iter().all(|mark| (LEFT..RIGHT).contains(&mark.x) && (TOP..=BOTTOM).contains(&mark.y)));
+        for mark in &marks {
+            let end = mark.x + fonts.width(&mark.text, mark.size, mark.is_bold);
+            assert!(LEFT <= mark.x && end <= RIGHT + 0.01 && (TOP..=BOTTOM).contains(&mark.y), "{mark:?} to {end}");
+            let next = marks.iter().filter(|next| next.y.to_bits() == mark.y.to_bits() && next.x > mark.x);
+            let is_page = |page: &&Vec<Mark>| page.iter().any(|other| std::ptr::eq(other, *mark));
+            let page = pages.iter().find(is_page).expect("on a page");
+            let mut next = next.filter(|next| page.iter().any(|other| std::ptr::eq(other, **next)));
+            assert!(next.all(|next| end <= next.x), "{mark:?} runs into what is beside it");
+        }
     }
 
     #[test]
     fn numbers_end_where_their_column_does() {
-        assert!((width("79.00", false) - (4.0 * 6.36 + 3.18)).abs() < 0.01);
-        assert!((width("-1,234.50", true) - (6.0 * 6.96 + 2.0 * 3.8 + 4.15)).abs() < 0.01);
+        let fonts = Fonts::read().expect("the fonts");
+        assert!((fonts.width("79.00", TEXT, false) - (4.0 * 6.36 + 3.18)).abs() < 0.05);
+        assert!((fonts.width("-1,234.50", TEXT, true) - (6.0 * 6.96 + 2.0 * 3.8 + 4.15)).abs() < 0.05);
     }
 
     #[test]
     fn long_words_are_broken_and_nothing_is_lost() {
-        assert_eq!(broken("one two three", 8), ["one two", "three"]);
-        assert_eq!(broken(&"x".repeat(20), 8), ["xxxxxxxx", "xxxxxxxx", "xxxx"]);
-        assert_eq!(broken("", 8), [""]);
+        let fonts = Fonts::read().expect("the fonts");
+        let eight = fonts.width("xxxxxxxx", TEXT, false) + 0.01;
+        assert_eq!(fonts.broken("one two three", eight, false), ["one two", "three"]);
+        assert_eq!(fonts.broken(&"x".repeat(20), eight, false), ["xxxxxxxx", "xxxxxxxx", "xxxx"]);
+        assert_eq!(fonts.broken(&format!("a {}", "x".repeat(9)), eight, false), ["a", "xxxxxxxx", "x"]);
+        assert_eq!(fonts.broken("", eight, false), [""]);
     }
 }

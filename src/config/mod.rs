@@ -189,6 +189,10 @@ pub struct Billing {
     pub past_due_grace: Duration,
     /// Stripe is asked so often what is there of whom nothing was heard.
     pub reconcile_every: Duration,
+    /// Who issues our invoices: name and address, line by line.
+    pub issuer: Vec<String>,
+    /// Where bank transfers go, line by line; without it nobody is told.
+    pub bank_details: Vec<String>,
 }
 
 /// Stripe.

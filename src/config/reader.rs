@@ -78,6 +78,25 @@ impl Reader {
         items.iter().filter_map(|item| self.parse(key, kind, item)).collect()
     }
 
+    /// An array of the file, or a text of several lines. Where a variable cannot have line breaks, `\n` stands for one.
+    pub fn lines(&mut self, key: &str, kind: &Kind<String>) -> Vec<String> {
+        const MOST: usize = 8;
+        let lines = match texts(&self.layers.all, key) {
+            Texts::One(text) => text.replace("\\n", "\n").lines().map(str::to_owned).collect(),
+            Texts::Many(lines) => lines,
+            Texts::Neither => {
+                self.refuse(key, kind, None);
+                Vec::new()
+            }
+        };
+        let lines: Vec<_> = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
+        self.record(key, lines.join(" / "));
+        if lines.len() > MOST {
+            self.refuse(key, kind, None);
+        }
+        lines.into_iter().filter_map(|line| self.parse(key, kind, line)).collect()
+    }
+
     /// The names of the tables under a key.
     pub fn tables(&self, key: &str) -> BTreeSet<String> {
         let found = self.layers.all.find_value(key).ok();

@@ -16,7 +16,7 @@ use super::{
     SigningKeys, Signup, Smtp, Stripe, Traces, Worker, dev_secret,
     reader::Reader,
     values::{
-        BIND, COUNT, DATABASE_URL, DAYS, DOMAIN, DURATION, ENVIRONMENT, FLAG, FOLDER, HOST_PATTERN, LOG_FORMAT,
+        BIND, COUNT, DATABASE_URL, DAYS, DOMAIN, DURATION, ENVIRONMENT, FLAG, FOLDER, HOST_PATTERN, LINE, LOG_FORMAT,
         MAILBOX, NETWORK, ORIGIN, PUBLIC_URL, SCORE, SECRET, SIZE, SMTP_URL, TEXT, TIME_SPAN, URL,
     },
 };
@@ -214,6 +214,8 @@ impl Billing {
             sandbox,
             past_due_grace: reader.required("billing.past_due_grace", &DURATION),
             reconcile_every: reader.required("billing.reconcile_every", &TIME_SPAN),
+            issuer: reader.lines("billing.issuer", &LINE),
+            bank_details: reader.lines("billing.bank_details", &LINE),
         }
     }
 }

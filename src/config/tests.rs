@@ -165,6 +165,27 @@ fn values_read_as_operators_write_them() {
 }
 
 #[test]
+fn lines_are_an_array_or_a_text_of_several_lines() {
+    let config = load(&[
+        ("TENANTRY_BILLING__ISSUER", "Acme, Inc.\\n 1 Main Street, London\\n"),
+        ("TENANTRY_BILLING__BANK_DETAILS", "IBAN 1\nBIC 2"),
+    ]);
+    assert_eq!(config.billing.issuer, ["Acme, Inc.", "1 Main Street, London"]);
+    assert_eq!(config.billing.bank_details, ["IBAN 1", "BIC 2"]);
+    let folder = Folder::with_file(
+        "[billing]\nissuer = [\"Acme, Inc.\", \"London\"]\nbank_details = \"\"\"\nIBAN 1\nBIC 2\n\"\"\"",
+    );
+    let config = folder.load(&[]).expect("valid");
+    assert_eq!((config.billing.issuer.len(), config.billing.bank_details.len()), (2, 2));
+    assert!(load(&[]).billing.bank_details[0].contains("an example: do not pay"));
+    let production = load(&PRODUCTION);
+    assert!(production.billing.issuer.is_empty() && production.billing.bank_details.is_empty());
+    let long = "x".repeat(101);
+    assert!(problem(&[("TENANTRY_BILLING__ISSUER", &long)]).contains("at most 100 characters"));
+    assert!(problem(&[("TENANTRY_BILLING__ISSUER", &"x\n".repeat(9))]).contains("8 at most"));
+}
+
+#[test]
 fn everything_wrong_is_told_at_once_without_secrets() {
     let all = problems(&[
         ("TENANTRY_HTTP__BIND", "here"),

@@ -100,6 +100,12 @@ pub(super) const SECRET: Kind<SecretString> =
 
 pub(super) const TEXT: Kind<String> = plain("a text", |text| Some(text.to_owned()));
 
+/// As long as a line of an invoice may be.
+pub(super) const LINE: Kind<String> = plain("lines of at most 100 characters each, and 8 at most", |text| {
+    let is_line = text.chars().count() <= 100 && !text.chars().any(char::is_control);
+    is_line.then(|| text.to_owned())
+});
+
 pub(super) const FOLDER: Kind<PathBuf> = plain("a folder", |text| Some(text.into()));
 
 pub(super) const BIND: Kind<SocketAddr> =

@@ -14,7 +14,7 @@ use crate::{
     app::App,
     audit::Actor,
     billing::{self, Summary},
-    entitlements::{Entitlements, Limit, Standing, guard},
+    entitlements::{Limit, guard},
     http::{Form, NoFields, Problem, RequestId, Visit, go_to},
     identity::{self, CurrentUser, SignedIn, users, users::UserView},
     provisioning::{self, RunStatus, Status, shown::Shown},
@@ -47,7 +47,8 @@ struct Page<'a> {
     run: Option<&'a Status>,
     steps: Vec<Shown>,
     plan: Summary,
-    allowed: Entitlements,
+    shown: billing::shown::Shown<'a>,
+    users: Option<Limit>,
     host: &'a str,
     front_url: String,
     now: DateTime<Utc>,
@@ -113,18 +114,10 @@ impl Page<'_> {
 
     /// `1 of 3`, or the number alone where there is no limit.
     fn users(&self) -> String {
-        match self.allowed.limits.get("max_users") {
-            Some(Limit { limit, used, .. }) if *limit > 0 => format!("{used} of {limit}"),
+        match self.users {
+            Some(Limit { limit, used, .. }) if limit > 0 => format!("{used} of {limit}"),
             Some(Limit { used, .. }) => used.to_string(),
             None => "–".to_owned(),
-        }
-    }
-
-    /// Why the plan is not what holds, where that is so.
-    fn locked(&self) -> Option<&'static str> {
-        match self.allowed.standing {
-            Standing::Locked { reason, .. } => Some(reason.says()),
-            Standing::Entitled { .. } => None,
         }
     }
 }
@@ -138,14 +131,15 @@ async fn render(app: &App, visit: &Visit, who: &CurrentUser, sent: Sent) -> Resu
     let user = users::by_id(db, who.user_id).await?;
     let run = provisioning::current(db, tenant.id).await?;
     let plan = billing::summary(db, tenant.id).await?.ok_or_else(Problem::not_found)?;
-    let (_, allowed) = guard::of(app, tenant.id).await?;
+    let (facts, allowed) = guard::of(app, tenant.id).await?;
     let webhook = webhooks::signup_url(db, tenant.id).await?.unwrap_or_default();
     let host = format!("{}.{}", tenant.slug, app.config.base_domain);
     let steps = run.iter().flat_map(|run| &run.steps);
     let steps = steps.map(|step| Shown::of(step, &host, &webhook, &tenant.owner_email)).collect();
     let page = Page {
         front_url: tenants::page_url(&app.config, &tenant.slug),
-        allowed,
+        shown: billing::shown::Shown::new(&facts, &allowed, billing::subscription::may_pay(who).is_ok()),
+        users: allowed.limits.get("max_users").copied(),
         run: run.as_ref(),
         tenant: &tenant,
         user: &user,

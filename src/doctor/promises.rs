@@ -17,13 +17,19 @@ pub struct Means {
     pub stripe: bool,
     /// `billing.trial_days`, which stands in for the plans' own.
     pub trial_days: Option<i64>,
+    /// Whether invoices say where to pay them; in development nobody has to.
+    pub bank: bool,
+    /// Whether they say who issues them.
+    pub issuer: bool,
 }
 
 impl Means {
     /// As it is configured.
     pub fn of(config: &Config) -> Self {
         let stripe = !config.billing.sandbox && config.stripe.secret_key.is_some();
-        Self { stripe, trial_days: config.billing.trial_days }
+        let is_said = |lines: &[String]| config.environment.is_development() || !lines.is_empty();
+        let (bank, issuer) = (is_said(&config.billing.bank_details), is_said(&config.billing.issuer));
+        Self { stripe, trial_days: config.billing.trial_days, bank, issuer }
     }
 }
 
@@ -46,6 +52,16 @@ fn against(book: &Book, means: Means) -> Vec<String> {
     if currencies.len() > 1 {
         let listed = currencies.into_iter().collect::<Vec<_>>().join(", ");
         broken.push(format!("the pricing page shows prices in several currencies: {listed}"));
+    }
+    if !sold.is_empty() {
+        let unsaid = [
+            (means.bank, "billing.bank_details", "where to pay them"),
+            (means.issuer, "billing.issuer", "who issues them"),
+        ];
+        let unsaid = unsaid.into_iter().filter(|(is_said, ..)| !is_said);
+        broken.extend(unsaid.map(|(_, key, what)| {
+            format!("plans can be paid by bank transfer, but {key} is not set: invoices do not say {what}")
+        }));
     }
     for (slug, plan) in &public {
         for name in promised.iter().filter(|name| !plan.limits.contains_key(**name)) {
@@ -105,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    const MEANS: Means = Means { stripe: false, trial_days: None };
+    const MEANS: Means = Means { stripe: false, trial_days: None, bank: true, issuer: true };
 
     fn plan(position: i64) -> Value {
         json!({
@@ -129,7 +145,7 @@ mod tests {
 
     #[test]
     fn plans_in_order_break_no_promise() {
-        let stripe = Means { stripe: true, trial_days: Some(14) };
+        let stripe = Means { stripe: true, trial_days: Some(14), ..MEANS };
         assert!(told("", Value::Null, MEANS).is_empty());
         assert!(told("", Value::Null, stripe).is_empty());
     }
@@ -184,8 +200,17 @@ mod tests {
     }
 
     #[test]
+    fn invoices_that_do_not_say_where_to_pay_are_told() {
+        let told = told("", Value::Null, Means { bank: false, issuer: false, ..MEANS });
+        assert!(
+            told.len() == 2 && told[0].contains("billing.bank_details") && told[1].contains("billing.issuer"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
     fn what_is_hidden_free_or_sold_by_people_needs_no_price_at_stripe() {
-        let stripe = Means { stripe: true, trial_days: Some(7) };
+        let stripe = Means { stripe: true, trial_days: Some(7), ..MEANS };
         for (name, value) in [("is_public", json!(false)), ("contact_sales", json!(true)), ("price", json!(0))] {
             let mut pro = plan(2);
             pro[name] = value;

@@ -23,6 +23,8 @@ struct Letter<'a> {
     link: String,
     /// What does the same where the link cannot be opened.
     code: Option<&'a str>,
+    /// Lines to copy from, such as where money goes.
+    lines: &'a [String],
     /// What to do where it was not expected.
     otherwise: &'a str,
 }
@@ -83,6 +85,7 @@ pub fn verify_email(public_url: &Url, to: &Email, tenant_name: &str, token: &str
         action: "Confirm email address",
         link: link(public_url, "/verify-email", token),
         code: None,
+        lines: &[],
         otherwise: "If you did not sign up, ignore this mail; nothing more will come.",
     };
     letter.to(to)
@@ -105,6 +108,7 @@ pub fn magic_link(public_url: &Url, to: &Email, (token, code): (&str, &str), pro
         action: "Log in",
         link: link(public_url, "/magic-link", token),
         code: Some(code),
+        lines: &[],
         otherwise: "If you did not ask for it, ignore this mail; nobody gets in without it. Never tell anybody the code.",
     };
     letter.to(to)
@@ -120,6 +124,7 @@ pub fn owner_link(public_url: &Url, to: &Email, tenant_name: &str, token: &str) 
         action: "Open it",
         link: link(public_url, "/magic-link", token),
         code: None,
+        lines: &[],
         otherwise: "If you did not sign up, ignore this mail.",
     };
     letter.to(to)
@@ -136,6 +141,7 @@ pub fn takeover(public_url: &Url, to: &Email, tenant_name: &str, token: &str) ->
         action: "Take it over",
         link: link(public_url, "/magic-link", token),
         code: None,
+        lines: &[],
         otherwise: "If you did not expect this, ignore this mail.",
     };
     letter.to(to)
@@ -150,6 +156,7 @@ pub fn reset_password(public_url: &Url, to: &Email, token: &str) -> Mail {
         action: "Set a new password",
         link: link(public_url, "/reset-password", token),
         code: None,
+        lines: &[],
         otherwise: "If you did not ask for it, ignore this mail; your password stays as it is.",
     };
     letter.to(to)
@@ -178,6 +185,7 @@ fn about_ways_in(public_url: &Url, to: &Email, subject: String, why: &str) -> Ma
         link: page(public_url, "/settings/sign-in"),
         otherwise: "If it was you, there is nothing to do. If it was not, remove what you do not know, and set a new password.",
         code: None,
+        lines: &[],
     };
     letter.to(to)
 }
@@ -225,6 +233,7 @@ fn about_second_factor(public_url: &Url, to: &Email, subject: &str, why: &str) -
         action: "It was not me: set a new password",
         link: url.into(),
         code: None,
+        lines: &[],
         otherwise: "If it was you, all is well.",
     };
     letter.to(to)

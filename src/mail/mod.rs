@@ -52,6 +52,8 @@ pub struct Post {
     pub sealer: Sealer,
     /// What links begin with.
     pub public_url: Url,
+    /// Where bank transfers go, line by line.
+    pub bank_details: Vec<String>,
 }
 
 impl Post {

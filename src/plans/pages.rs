@@ -12,8 +12,9 @@ use axum::{
 use super::{Money, PlanView, thousands};
 use crate::{
     app::App,
+    entitlements::{Entitlements, Facts, Status, guard},
     http::{Problem, Visit},
-    identity,
+    identity::{self, CurrentUser},
     tenants::Role,
 };
 
@@ -109,12 +110,33 @@ enum Viewer {
     /// Nobody that we know.
     Stranger,
     /// Somebody of a tenant that has a plan.
-    Member {
-        /// The plan's slug.
-        plan: String,
-        /// Whether they may choose another.
-        may_choose: bool,
-    },
+    Member(Member),
+}
+
+/// What decides which buttons a member sees.
+struct Member {
+    /// The plan's slug.
+    plan: String,
+    /// Whether it is theirs for good, and not on trial or waiting for a payment.
+    is_held: bool,
+    /// Whether they may choose another.
+    may_choose: bool,
+    /// Whether a choice leads to a page to pay on. Whoever pays already, or cannot pay by card, chooses on the billing page.
+    buys_here: bool,
+}
+
+impl Member {
+    fn of(app: &App, user: &CurrentUser, facts: &Facts, now: &Entitlements) -> Self {
+        let is_paying = facts.billed.price_amount > 0
+            && matches!(facts.terms.status, Status::Active | Status::PastDue | Status::Complimentary);
+        let takes_cards = app.config.billing.sandbox || app.config.stripe.secret_key.is_some();
+        Self {
+            plan: facts.plan.slug.clone(),
+            is_held: now.standing.is_entitled() && facts.terms.status != Status::Trialing,
+            may_choose: matches!(user.role, Role::Owner | Role::Admin),
+            buys_here: takes_cards && !is_paying,
+        }
+    }
 }
 
 #[derive(Template)]
@@ -148,10 +170,10 @@ async fn pricing(State(app): State<App>, headers: HeaderMap, visit: Visit) -> Re
     }
     let viewer = match identity::browser::user(&app, &headers).await? {
         None => Viewer::Stranger,
-        Some(user) => Viewer::Member {
-            plan: super::of_tenant(app.db.read(), user.tenant_id).await?.unwrap_or_default(),
-            may_choose: matches!(user.role, Role::Owner | Role::Admin),
-        },
+        Some(user) => {
+            let (facts, now) = guard::of(&app, user.tenant_id).await?;
+            Viewer::Member(Member::of(&app, &user, &facts, &now))
+        }
     };
     visit.show(StatusCode::OK, &Page { offers, viewer, visit: &visit })
 }

@@ -20,6 +20,8 @@ struct Page<'a> {
     invoice: &'a Invoice,
     lines: Vec<Line>,
     address: Vec<String>,
+    issuer: Vec<String>,
+    bank_details: &'a [String],
     visit: &'a Visit,
 }
 
@@ -39,6 +41,13 @@ pub(super) async fn page(
     if is_file {
         return api::file(&app, &invoice, &lines);
     }
-    let page = Page { address: invoice.address_lines(), invoice: &invoice, lines, visit: &visit };
+    let page = Page {
+        address: invoice.address_lines(),
+        issuer: api::issuer(&app),
+        bank_details: &app.config.billing.bank_details,
+        invoice: &invoice,
+        lines,
+        visit: &visit,
+    };
     visit.show(StatusCode::OK, &page)
 }

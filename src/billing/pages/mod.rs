@@ -2,8 +2,12 @@
 //!
 //! Everybody of the tenant may look. Owners and admins may buy, change and cancel.
 
+mod buy;
+mod change;
 mod credits;
 mod invoice;
+mod invoices;
+mod offers;
 mod overview;
 
 use axum::{
@@ -17,12 +21,14 @@ use crate::app::App;
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/billing", get(overview::page))
-        .route("/billing/checkout", post(overview::buy))
-        .route("/billing/bank-transfer", post(overview::order))
-        .route("/billing/change-plan", post(overview::change))
-        .route("/billing/cancel", post(overview::cancel))
-        .route("/billing/resume", post(overview::resume))
-        .route("/billing/portal", post(overview::portal))
+        .route("/billing/checkout", post(buy::check_out))
+        .route("/billing/bank-transfer", post(buy::order))
+        .route("/billing/change", get(change::page))
+        .route("/billing/change-plan", post(buy::change))
+        .route("/billing/cancel", post(buy::cancel))
+        .route("/billing/resume", post(buy::resume))
+        .route("/billing/portal", post(buy::portal))
         .route("/billing/credits", get(credits::page))
+        .route("/billing/invoices", get(invoices::page))
         .route("/billing/invoices/{id}", get(invoice::page))
 }

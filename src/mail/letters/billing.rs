@@ -26,6 +26,7 @@ pub fn trial_ending(public_url: &Url, to: &Email, tenant_name: &str, plan: &str,
         action: "Choose a plan",
         link: page(public_url, "/billing"),
         code: None,
+        lines: &[],
         otherwise: NOT_YOU,
     };
     letter.to(to)
@@ -44,6 +45,7 @@ pub fn trial_ended(public_url: &Url, to: &Email, tenant_name: &str, plan: &str) 
         action: "Choose a plan",
         link: page(public_url, "/billing"),
         code: None,
+        lines: &[],
         otherwise: NOT_YOU,
     };
     letter.to(to)
@@ -62,6 +64,7 @@ pub fn payment_missing(public_url: &Url, to: &Email, tenant_name: &str, plan: &s
         action: "See what is open",
         link: page(public_url, "/billing"),
         code: None,
+        lines: &[],
         otherwise: NOT_YOU,
     };
     letter.to(to)
@@ -78,22 +81,24 @@ pub fn receipt(public_url: &Url, to: &Email, number: &str, total: &str, invoice_
         action: "Open the invoice",
         link: page(public_url, &format!("/billing/invoices/{invoice_id}")),
         code: None,
+        lines: &[],
         otherwise: NOT_YOU,
     };
     letter.to(to)
 }
 
-/// When an invoice is to be paid by bank transfer.
+/// When an invoice is to be paid by bank transfer, until when and where to.
 pub fn invoice(
     public_url: &Url,
     to: &Email,
     number: &str,
     total: &str,
     invoice_id: Uuid,
-    due_at: DateTime<Utc>,
+    (due_at, bank_details): (DateTime<Utc>, &[String]),
 ) -> Mail {
     let number = line(number);
-    let why = format!("Invoice {{name}} over {total} is to be paid by bank transfer until {}.", day(due_at));
+    let where_to = if bank_details.is_empty() { "." } else { ", with its number as the purpose, to:" };
+    let why = format!("Invoice {{name}} over {total} is to be paid by bank transfer until {}{where_to}", day(due_at));
     let letter = Letter {
         subject: format!("Invoice {number}"),
         why: &why,
@@ -101,6 +106,7 @@ pub fn invoice(
         action: "Open the invoice",
         link: page(public_url, &format!("/billing/invoices/{invoice_id}")),
         code: None,
+        lines: bank_details,
         otherwise: NOT_YOU,
     };
     letter.to(to)

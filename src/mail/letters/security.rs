@@ -14,6 +14,7 @@ pub fn new_device(public_url: &Url, to: &Email, device: &str) -> Mail {
         action: "See who is signed in",
         link: page(public_url, "/settings/sessions"),
         code: None,
+        lines: &[],
         otherwise: "If it was you, all is well. If not, end that session there, and change your password.",
     };
     letter.to(to)
@@ -28,6 +29,7 @@ pub fn password_changed(public_url: &Url, to: &Email) -> Mail {
         action: "It was not me",
         link: page(public_url, "/forgot-password"),
         code: None,
+        lines: &[],
         otherwise: "If it was you, all is well, and there is nothing to do.",
     };
     letter.to(to)
@@ -43,6 +45,7 @@ pub fn change_email(public_url: &Url, to: &Email, from: &Email, token: &str) -> 
         action: "Use this address",
         link: link(public_url, "/change-email", token),
         code: None,
+        lines: &[],
         otherwise: "If that is not your account, ignore this mail; nothing changes without the link.",
     };
     letter.to(to)
@@ -58,6 +61,7 @@ pub fn email_change_asked(public_url: &Url, to: &Email, new: &Email) -> Mail {
         action: "It was not me",
         link: page(public_url, "/forgot-password"),
         code: None,
+        lines: &[],
         otherwise: "If it was you, there is nothing to do here. If not, set a new password now: that stops it and signs everybody out.",
     };
     letter.to(to)
@@ -72,6 +76,7 @@ pub fn email_in_use(public_url: &Url, to: &Email) -> Mail {
         action: "Sign in",
         link: page(public_url, "/signin"),
         code: None,
+        lines: &[],
         otherwise: "If you did not ask for it, ignore this mail.",
     };
     letter.to(to)
@@ -87,6 +92,7 @@ pub fn email_given_up(public_url: &Url, to: &Email, new: &Email) -> Mail {
         action: "It was not me",
         link: page(public_url, "/contact-sales"),
         code: None,
+        lines: &[],
         otherwise: "If it was you, all is well. If not, write to us at once, from this address.",
     };
     letter.to(to)
@@ -101,6 +107,7 @@ pub fn email_changed(public_url: &Url, to: &Email) -> Mail {
         action: "Sign in",
         link: page(public_url, "/signin"),
         code: None,
+        lines: &[],
         otherwise: "If that is not your account, set a new password for it, and it is yours alone.",
     };
     letter.to(to)
@@ -116,6 +123,7 @@ pub fn address_claimed(public_url: &Url, to: &Email) -> Mail {
         action: "Set a password",
         link: page(public_url, "/forgot-password"),
         code: None,
+        lines: &[],
         otherwise: "If you have set one already, there is nothing to do.",
     };
     letter.to(to)
