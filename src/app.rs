@@ -103,7 +103,11 @@ impl App {
         let keys = Keys::new(db.clone(), sealer.clone(), config.public_url.as_str());
         let hasher = Hasher::new(&config.password, Hasher::cores())?;
         let limits = Limits::new(&config.rate_limit, &clock);
-        let post = Post { sealer: sealer.clone(), public_url: config.public_url.clone() };
+        let post = Post {
+            sealer: sealer.clone(),
+            public_url: config.public_url.clone(),
+            bank_details: config.billing.bank_details.clone(),
+        };
         let mailer = Transport::new(&config.smtp, config.environment)?;
         let provision = &config.provision;
         let https_only = config.environment != Environment::Development;

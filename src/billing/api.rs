@@ -24,7 +24,7 @@ use super::{
 use crate::{
     app::App,
     db::Batch,
-    entitlements::guard,
+    entitlements::{LockedReason, Standing, guard},
     http::{FieldError, Listing, Once, PageQuery, Path, Posted, Problem, Query, Reply, line},
     identity::CurrentUser,
     plans::Money,
@@ -122,10 +122,11 @@ impl Charge {
     }
 }
 
-/// Charges credits: balance and ledger change together, or not at all.
+/// Charges credits: balance and ledger change together, or not at all. Those of a plan whose first payment is still to come wait for it.
 #[utoipa::path(post, path = "/api/v1/billing/credits/consume", tag = "billing", request_body = Charge, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
-    responses((status = 201, body = Line), (status = 403, description = "A viewer charges nothing"),
+    responses((status = 201, body = Line), (status = 402, description = "`SUBSCRIPTION_REQUIRED`: the first payment is still to come"),
+        (status = 403, description = "A viewer charges nothing"),
         (status = 409, description = "`INSUFFICIENT_CREDITS` with `balance`, or `IDEMPOTENCY_IN_PROGRESS`")))]
 async fn consume(
     State(app): State<App>,
@@ -139,6 +140,12 @@ async fn consume(
     let tenant_id = user.tenant_id;
     let once = Once::new(&app, &key, &tenant_id.to_string());
     once.run(async {
+        let (facts, entitled) = guard::of(&app, tenant_id).await?;
+        if let Standing::Locked { reason: LockedReason::PaymentPending | LockedReason::Incomplete, .. } =
+            entitled.standing
+        {
+            return Err(guard::subscription_required(&facts, &entitled, &app.config.public_url));
+        }
         let now = app.clock.now();
         let tx = app.db.begin().await?;
         let key = format!("consume:{}", now.id());
@@ -285,10 +292,18 @@ pub(super) async fn invoice_of(
     Ok((invoice, lines, is_file))
 }
 
+/// Who issues invoices, line by line: as configured, and otherwise by the name that people know.
+pub(super) fn issuer(app: &App) -> Vec<String> {
+    match app.config.billing.issuer.as_slice() {
+        [] => vec![app.config.public_url.host_str().unwrap_or_default().to_owned()],
+        lines => lines.to_vec(),
+    }
+}
+
 /// An invoice as a PDF file.
 pub(super) fn file(app: &App, invoice: &Invoice, lines: &[invoices::Line]) -> Result<Response, Problem> {
-    let issuer = app.config.public_url.host_str().unwrap_or_default();
-    let file = pdf::render(invoice, lines, issuer).map_err(|error| Problem::internal(&error))?;
+    let head = pdf::Letterhead { issuer: &issuer(app), bank_details: &app.config.billing.bank_details };
+    let file = pdf::render(invoice, lines, head).map_err(|error| Problem::internal(&error))?;
     // Numbers are ours or Stripe's, and either is letters, digits and dashes; anything else is not let into a header.
     let name: String =
         invoice.number.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').collect();

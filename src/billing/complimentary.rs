@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Status, a_month_after};
+use super::{Status, bank, months::period_end};
 use crate::{
     audit::{self, Actor},
     clock::Now,
@@ -55,10 +55,12 @@ pub async fn give(tx: &Tx, now: &Now, plan: &PlanRow, after: Uuid) -> Result<Vec
     let mut batch = Batch::default();
     for tenant in &reached {
         let update = "update subscriptions set plan_id = $2, status = 'complimentary', billing_interval = 'month', trial_ends_at = null, \
-                      current_period_start = $3, current_period_end = null, cancel_at_period_end = false, canceled_at = null, \
+                      current_period_start = $3, billing_anchor = $3, current_period_end = null, cancel_at_period_end = false, canceled_at = null, \
                       past_due_since = null, next_grant_at = $4, plan_followed = false, updated_at = $3 where tenant_id = $1";
-        let values = [tenant.tenant_id.into(), plan.id.into(), now.at.into(), a_month_after(now.at).into()];
+        let values =
+            [tenant.tenant_id.into(), plan.id.into(), now.at.into(), period_end("month", now.at, now.at).into()];
         tx.execute_raw(sql(tx, update, values)).await?;
+        bank::void(tx, tenant.tenant_id).await?;
         let detail = json!({"plan": plan.slug, "before": {"plan": tenant.plan, "status": tenant.status}});
         let (actor, tenant_id, action) = (Actor::Cli, Some(tenant.tenant_id), "subscription.complimentary");
         audit::append(&mut batch, now, audit::Event { actor, tenant_id, action, request_id: None, detail });

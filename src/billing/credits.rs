@@ -129,8 +129,7 @@ pub async fn post(tx: &Tx, now: &Now, tenant_id: Uuid, entry: &Entry) -> Result<
     let held = format!("select balance from credit_balances where tenant_id = $1{}", for_update(tx));
     let held = tx.query_one_raw(sql(tx, &held, [tenant_id.into()])).await?.ok_or(Error::NotFound)?;
     let balance: i64 = held.try_get("", "balance")?;
-    let known = "select 1 as one from credit_transactions where tenant_id = $1 and idempotency_key = $2";
-    if tx.query_one_raw(sql(tx, known, [tenant_id.into(), entry.key.as_str().into()])).await?.is_some() {
+    if is_known(tx, tenant_id, &entry.key).await? {
         return Ok(None);
     }
     let after = balance.checked_add(entry.amount).ok_or(Error::TooMany)?;
@@ -186,6 +185,41 @@ pub async fn grant(tx: &Tx, now: &Now, tenant_id: Uuid, grant: &Grant) -> Result
     let Grant { amount, key, description, metadata } = grant.clone();
     let entry = Entry { kind: Kind::Grant, amount, key, description, metadata };
     Ok(post(tx, now, tenant_id, &entry).await?.is_some())
+}
+
+/// Grants what was paid for, once, less what was given in advance of it. Where that was more, or `grant` is below zero, what is left of it is
+/// taken back, and what is spent already is set off against the next payment. Whether this was the time, and changed anything. The caller
+/// holds the subscription.
+///
+/// # Errors
+/// As [`post`].
+pub async fn settle(tx: &Tx, now: &Now, tenant_id: Uuid, grant: &Grant) -> Result<bool, Error> {
+    let held = format!("select balance from credit_balances where tenant_id = $1{}", for_update(tx));
+    let held = tx.query_one_raw(sql(tx, &held, [tenant_id.into()])).await?.ok_or(Error::NotFound)?;
+    let balance: i64 = held.try_get("", "balance")?;
+    if is_known(tx, tenant_id, &grant.key).await? {
+        return Ok(false);
+    }
+    let advanced = "select credits_advanced from subscriptions where tenant_id = $1";
+    let advanced = tx.query_one_raw(sql(tx, advanced, [tenant_id.into()])).await?.ok_or(Error::NotFound)?;
+    let advanced: i64 = advanced.try_get("", "credits_advanced")?;
+    let due = grant.amount.checked_sub(advanced).ok_or(Error::TooMany)?;
+    let (amount, rest) = if due >= 0 { (due, 0) } else { (due.max(-balance), due.max(-balance) - due) };
+    if rest != advanced {
+        let keep = "update subscriptions set credits_advanced = $2 where tenant_id = $1";
+        tx.execute_raw(sql(tx, keep, [tenant_id.into(), rest.into()])).await?;
+    }
+    if amount == 0 {
+        return Ok(rest != advanced);
+    }
+    let Grant { key, description, metadata, .. } = grant.clone();
+    let kind = if amount > 0 { Kind::Grant } else { Kind::Adjustment };
+    Ok(post(tx, now, tenant_id, &Entry { kind, amount, key, description, metadata }).await?.is_some())
+}
+
+async fn is_known(tx: &Tx, tenant_id: Uuid, key: &str) -> Result<bool, DbErr> {
+    let known = "select 1 as one from credit_transactions where tenant_id = $1 and idempotency_key = $2";
+    Ok(tx.query_one_raw(sql(tx, known, [tenant_id.into(), key.into()])).await?.is_some())
 }
 
 /// What names a month's grant.

@@ -39,6 +39,8 @@ pub struct NewInvoice<'a> {
     pub amount: i64,
     /// For which time; from the payment on where that is open.
     pub period: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// To be paid until then.
+    pub due_at: DateTime<Utc>,
 }
 
 /// Writes an open invoice with its one line. Answers its id.
@@ -55,7 +57,7 @@ pub fn issue(batch: &mut Batch, now: &Now, new: &NewInvoice<'_>) -> Uuid {
         billing_email: new.billing_email.to_owned(),
         billing_address: new.billing_address.cloned(),
         issued_at: now.at,
-        due_at: now.at + DUE_AFTER,
+        due_at: new.due_at,
         paid_at: None,
         external_payment_id: None,
         issuer: "tenantry".into(),

@@ -3,12 +3,14 @@
 //! Each tenant is one short transaction that looks again under its lock, so replicas may all do this, and whatever is missed is found the next
 //! time.
 
+use std::collections::HashSet;
+
 use sea_orm::{DbErr, FromQueryResult};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{bank, credits, months, notices};
-use crate::{app::App, db::sql, entitlements::guard::grace, http::chain, schedule};
+use crate::{app::App, clock::Now, db::sql, entitlements::guard::grace, http::chain, schedule};
 
 /// Between two rounds. Their queries are served by indexes of what is due alone.
 const EVERY: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
@@ -44,17 +46,20 @@ pub async fn round(app: &App) -> Result<(), Error> {
     let now = app.clock.now();
     // In this order: what a lapse or a payment changes is told by the letters after it.
     for query in [bank::DUE, bank::OVERDUE, months::DUE] {
+        let mut failed = HashSet::new();
         loop {
-            let due = due(app, query).await?;
+            let due = due(app, query, LIMIT + i64::try_from(failed.len()).unwrap_or_default()).await?;
+            let due: Vec<_> = due.into_iter().filter(|tenant_id| !failed.contains(tenant_id)).collect();
             for tenant_id in &due {
-                let tx = app.db.begin().await?;
-                match query {
-                    bank::DUE => bank::renew(&tx, &now, &app.post, *tenant_id).await?,
-                    bank::OVERDUE => bank::fall_due(&tx, &now, *tenant_id).await?,
-                    _ => months::grant(&tx, &now, grace(&app.config), *tenant_id).await?,
+                match one(app, &now, query, *tenant_id).await {
+                    Ok(()) => {}
+                    Err(Error::Database(error)) if !is_about_one(&error) => return Err(error.into()),
+                    // One tenant holds nobody up.
+                    Err(error) => {
+                        tracing::error!(feature = "billing", %tenant_id, error = %chain(&error), "Could not do what is due of a tenant");
+                        failed.insert(*tenant_id);
+                    }
                 }
-                tx.commit().await?;
-                app.wake.wake();
             }
             if due.is_empty() {
                 break;
@@ -65,13 +70,30 @@ pub async fn round(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
+async fn one(app: &App, now: &Now, query: &str, tenant_id: Uuid) -> Result<(), Error> {
+    let tx = app.db.begin().await?;
+    match query {
+        bank::DUE => bank::renew(&tx, now, &app.post, tenant_id).await?,
+        bank::OVERDUE => bank::fall_due(&tx, now, tenant_id).await?,
+        _ => months::grant(&tx, now, grace(&app.config), tenant_id).await?,
+    }
+    tx.commit().await?;
+    app.wake.wake();
+    Ok(())
+}
+
+/// Whether the database has refused a row, rather than everything.
+pub(super) fn is_about_one(error: &DbErr) -> bool {
+    matches!(error, DbErr::Exec(_) | DbErr::Query(_) | DbErr::RecordNotFound(_))
+}
+
 #[derive(FromQueryResult)]
 struct Due {
     tenant_id: Uuid,
 }
 
-async fn due(app: &App, query: &str) -> Result<Vec<Uuid>, DbErr> {
-    let values = [app.clock.now().at.into(), LIMIT.into()];
+async fn due(app: &App, query: &str, limit: i64) -> Result<Vec<Uuid>, DbErr> {
+    let values = [app.clock.now().at.into(), limit.into()];
     let due = Due::find_by_statement(sql(app.db.read(), query, values)).all(app.db.read()).await?;
     Ok(due.into_iter().map(|due| due.tenant_id).collect())
 }

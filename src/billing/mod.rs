@@ -1,6 +1,8 @@
-//! Billing: what a tenant's subscription, credits, payment method and first invoice are when it signs up.
+//! Billing: what a tenant is on, what it pays, and what it has of it.
 //!
-//! [`open`] writes them into the sign-up transaction; [`switch_plan`] follows a wizard that changes its mind before provisioning.
+//! [`open`] writes subscription, credits, payment method and first invoice into the sign-up transaction; [`switch_plan`] follows a wizard that changes
+//! its mind before provisioning. From then on a subscription is changed in one way ([`subscription`]), whether it is paid at Stripe ([`stripe`]) or by
+//! bank transfer ([`bank`]); what happens by itself is in [`jobs`].
 
 pub mod api;
 pub mod bank;
@@ -14,13 +16,14 @@ mod notices;
 pub mod pages;
 mod pdf;
 pub mod sandbox;
+pub mod shown;
 pub mod state;
 pub(crate) mod store;
 pub mod stripe;
 pub mod subscription;
 pub mod trials;
 
-use chrono::{DateTime, Months, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,11 +32,13 @@ use uuid::Uuid;
 use self::{
     credits::{Entry, Kind},
     invoices::NewInvoice,
+    months::period_end,
 };
 pub use crate::entitlements::Status;
 use crate::{
     clock::Now,
     db::{Batch, Tx, sql},
+    mail::Post,
     plans::{self, Money, PlanRow},
 };
 
@@ -82,6 +87,21 @@ pub struct Opened {
     pub invoice: Option<FirstInvoice>,
 }
 
+impl Opened {
+    /// Whether the plan holds from the first moment on, as `entitlements` has it.
+    pub fn gives_its_plan(&self, at: DateTime<Utc>) -> bool {
+        let terms = crate::entitlements::Terms {
+            status: self.status,
+            trial_ends_at: self.trial_ends_at,
+            current_period_start: at,
+            current_period_end: None,
+            cancel_at_period_end: false,
+            past_due_since: None,
+        };
+        terms.standing(at, TimeDelta::zero()).is_entitled()
+    }
+}
+
 /// The open invoice of a tenant that pays by bank transfer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct FirstInvoice {
@@ -112,9 +132,11 @@ pub fn first_status(
 }
 
 /// Writes the subscription, the credit grant with its ledger row and, for a bank transfer, the payment method and the invoice.
-pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
+pub fn open(batch: &mut Batch, now: &Now, post: &Post, terms: &Terms<'_>) -> Opened {
     let (tenant_id, at, plan) = (terms.tenant_id, now.at, terms.plan);
     let (status, trial_ends_at) = first_status(plan, terms.payment, terms.trial_days, at);
+    let waits = matches!(status, Status::PendingPayment | Status::Incomplete);
+    let credits = included(plan, trial_ends_at, at);
     batch.insert(store::subscription::Model {
         tenant_id,
         id: now.id(),
@@ -122,12 +144,14 @@ pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
         status,
         trial_ends_at,
         current_period_start: at,
-        current_period_end: Some(trial_ends_at.unwrap_or_else(|| bank::period_end(&plan.price_interval, at))),
+        current_period_end: Some(trial_ends_at.unwrap_or_else(|| period_end(&plan.price_interval, at, at))),
         billing_interval: plan.price_interval.clone(),
+        billing_anchor: Some(at),
+        credits_advanced: if waits { credits } else { 0 },
         cancel_at_period_end: false,
         canceled_at: None,
         past_due_since: None,
-        next_grant_at: matches!(status, Status::Active | Status::Trialing).then(|| a_month_after(at)),
+        next_grant_at: (!waits).then(|| period_end("month", at, at)),
         plan_followed: true,
         stripe_customer_id: None,
         stripe_subscription_id: None,
@@ -135,7 +159,6 @@ pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
         created_at: at,
         updated_at: at,
     });
-    let credits = plan.included_credits;
     batch.insert(store::credit_balance::Model { tenant_id, balance: credits, updated_at: at });
     batch.insert(store::credit_transaction::Model {
         tenant_id,
@@ -161,8 +184,9 @@ pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
                 interval: &plan.price_interval,
                 amount: plan.price_amount,
                 period: None,
+                due_at: at + invoices::DUE_AFTER,
             };
-            let id = invoices::issue(batch, now, &new);
+            let id = bank::issue(batch, now, post, &new);
             let total = Money { amount: plan.price_amount, currency: plan.price_currency.clone() };
             Some(FirstInvoice { id, number: number.clone(), status: "open", total })
         }
@@ -171,8 +195,9 @@ pub fn open(batch: &mut Batch, now: &Now, terms: &Terms<'_>) -> Opened {
     Opened { status, trial_ends_at, credits, invoice }
 }
 
-fn a_month_after(start: DateTime<Utc>) -> DateTime<Utc> {
-    start.checked_add_months(Months::new(1)).unwrap_or(start)
+/// The credits of a sign-up. A trial that is over before it begins brings none.
+fn included(plan: &PlanRow, trial_ends_at: Option<DateTime<Utc>>, at: DateTime<Utc>) -> i64 {
+    if trial_ends_at.is_none_or(|ends| ends > at) { plan.included_credits } else { 0 }
 }
 
 /// Puts a tenant that is not provisioned yet, and has spent nothing, on another plan: subscription, trial, and the grant's difference in the ledger.
@@ -185,11 +210,19 @@ pub async fn switch_plan(
 ) -> Result<(), credits::Error> {
     let (status, trial_ends_at) = first_status(plan, &Payment::None, trial_days, now.at);
     let update = "update subscriptions set plan_id = $2, status = $3, trial_ends_at = $4, current_period_start = $5, \
-                  current_period_end = $6, updated_at = $5 where tenant_id = $1";
-    let end = trial_ends_at.unwrap_or_else(|| bank::period_end(&plan.price_interval, now.at));
-    let values = [tenant_id.into(), plan.id.into(), status.into(), trial_ends_at.into(), now.at.into(), end.into()];
+                  billing_anchor = $5, current_period_end = $6, billing_interval = $7, updated_at = $5 where tenant_id = $1";
+    let end = trial_ends_at.unwrap_or_else(|| period_end(&plan.price_interval, now.at, now.at));
+    let values = [
+        tenant_id.into(),
+        plan.id.into(),
+        status.into(),
+        trial_ends_at.into(),
+        now.at.into(),
+        end.into(),
+        plan.price_interval.as_str().into(),
+    ];
     tx.execute_raw(sql(tx, update, values)).await?;
-    let difference = plan.included_credits - credits::balance(tx, tenant_id).await?;
+    let difference = included(plan, trial_ends_at, now.at) - credits::balance(tx, tenant_id).await?;
     if difference == 0 {
         return Ok(());
     }

@@ -2,15 +2,18 @@
 //!
 //! Each leaves once: the row that says so is written in the transaction that queues it. What is told too late to be of use is not told.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use uuid::Uuid;
 
-use super::invoices;
+use super::{invoices, jobs::is_about_one};
 use crate::{
     app::App,
     clock::Now,
     db::{Batch, Tx, sql},
+    http::chain,
     identity::email::Email,
     mail::{Mail, Post, letters::billing as letters},
     plans::Money,
@@ -52,7 +55,7 @@ impl Notice {
             _ => {
                 "select s.tenant_id, s.trial_ends_at as at, p.name as plan_name, t.name, t.billing_email from subscriptions s \
                  join plans p on p.id = s.plan_id join tenants t on t.id = s.tenant_id \
-                 where s.status = 'trialing' and s.trial_ends_at > $1 and s.trial_ends_at <= $2 and not exists (select 1 \
+                 where s.status = 'trialing' and s.trial_ends_at > s.created_at and s.trial_ends_at > $1 and s.trial_ends_at <= $2 and not exists (select 1 \
                  from billing_notices n where n.tenant_id = s.tenant_id and n.notice = $3) limit $4"
             }
         }
@@ -100,14 +103,23 @@ pub async fn send(app: &App, now: &Now) -> Result<usize, DbErr> {
     let mut sent = 0;
     for notice in Notice::ALL {
         let (after, until) = notice.between(now.at);
+        let mut failed = HashSet::new();
         loop {
-            let values = [after.into(), until.into(), notice.name().into(), LIMIT.into()];
+            let limit = LIMIT + i64::try_from(failed.len()).unwrap_or_default();
+            let values = [after.into(), until.into(), notice.name().into(), limit.into()];
             let due = About::find_by_statement(sql(app.db.read(), notice.due(), values)).all(app.db.read()).await?;
+            let due: Vec<_> = due.into_iter().filter(|about| !failed.contains(&about.tenant_id)).collect();
             for about in &due {
-                let tx = app.db.begin().await?;
-                sent += usize::from(tell(&tx, now, &app.post, notice, about).await?);
-                tx.commit().await?;
-                app.wake.wake();
+                match one(app, now, notice, about).await {
+                    Ok(told) => sent += usize::from(told),
+                    Err(error) if !is_about_one(&error) => return Err(error),
+                    // One tenant holds nobody up.
+                    Err(error) => {
+                        let (tenant_id, notice) = (about.tenant_id, notice.name());
+                        tracing::error!(feature = "billing", %tenant_id, notice, error = %chain(&error), "Could not write to a tenant");
+                        failed.insert(about.tenant_id);
+                    }
+                }
             }
             if due.is_empty() {
                 break;
@@ -115,6 +127,14 @@ pub async fn send(app: &App, now: &Now) -> Result<usize, DbErr> {
         }
     }
     Ok(sent)
+}
+
+async fn one(app: &App, now: &Now, notice: Notice, about: &About) -> Result<bool, DbErr> {
+    let tx = app.db.begin().await?;
+    let told = tell(&tx, now, &app.post, notice, about).await?;
+    tx.commit().await?;
+    app.wake.wake();
+    Ok(told)
 }
 
 /// Tells one tenant. Of several who try at once, one does.
@@ -184,7 +204,7 @@ pub fn invoice(batch: &mut Batch, now: &Now, post: &Post, issued: &Receipt<'_>, 
             issued.number,
             &issued.total.to_string(),
             issued.invoice_id,
-            due_at,
+            (due_at, &post.bank_details),
         );
         post.queue(batch, now, Some(issued.tenant_id), &letter);
     }

@@ -118,14 +118,14 @@ struct Urls {
 impl BillingState {
     /// The answer for these facts.
     pub fn of(facts: &Facts, now: &Entitlements, public_url: &Url) -> Self {
-        let (terms, account) = (&facts.terms, &facts.account);
+        let (terms, billed) = (&facts.terms, &facts.billed);
         let (locked_reason, ended_at, plan) = match now.standing {
             Standing::Entitled { source, until } => (None, None, PlanExplained { source, until }),
             Standing::Locked { reason, since } => {
                 (Some(reason), since, PlanExplained { source: Source::Lapsed, until: None })
             }
         };
-        let money = |amount| Money { amount, currency: account.price_currency.clone() };
+        let money = |amount| Money { amount, currency: billed.price_currency.clone() };
         let page = |path: &str| {
             let mut url = public_url.clone();
             url.set_path(path);
@@ -135,7 +135,7 @@ impl BillingState {
             subscription: Subscribed {
                 status: terms.status,
                 plan: facts.plan.slug.clone(),
-                interval: account.billing_interval.clone(),
+                interval: billed.billing_interval.clone(),
                 trial_ends_at: terms.trial_ends_at,
                 current_period_start: terms.current_period_start,
                 current_period_end: terms.current_period_end,
@@ -150,15 +150,15 @@ impl BillingState {
             explain: Explained { plan, features: now.features.clone() },
             credits: Credits { balance: facts.credits },
             billing: Billing {
-                email: account.billing_email.clone(),
-                payment_method: account.method_type.clone().map(|method| PaymentMethod {
+                email: billed.billing_email.clone(),
+                payment_method: billed.method_type.clone().map(|method| PaymentMethod {
                     method,
-                    brand: account.brand.clone(),
-                    last4: account.last4.clone(),
-                    exp_month: account.exp_month,
-                    exp_year: account.exp_year,
+                    brand: billed.brand.clone(),
+                    last4: billed.last4.clone(),
+                    exp_month: billed.exp_month,
+                    exp_year: billed.exp_year,
                 }),
-                prices: Prices { month: money(account.price_amount), year: account.yearly_amount.map(money) },
+                prices: Prices { month: money(billed.price_amount), year: billed.yearly_amount.map(money) },
             },
             urls: Urls {
                 billing: guard::billing_url(public_url),

@@ -1,8 +1,9 @@
 //! Subscriptions, credits, payment methods and invoices in the database.
 
+use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
-use crate::clock::Now;
+use crate::{clock::Now, db::sql};
 
 pub(crate) mod subscription {
     use sea_orm::entity::prelude::*;
@@ -20,6 +21,8 @@ pub(crate) mod subscription {
         pub current_period_start: DateTimeUtc,
         pub current_period_end: Option<DateTimeUtc>,
         pub billing_interval: String,
+        pub billing_anchor: Option<DateTimeUtc>,
+        pub credits_advanced: i64,
         pub cancel_at_period_end: bool,
         pub canceled_at: Option<DateTimeUtc>,
         pub past_due_since: Option<DateTimeUtc>,
@@ -168,4 +171,11 @@ pub(super) fn bank_transfer(tenant_id: Uuid, now: &Now) -> payment_method::Model
         exp_year: None,
         created_at: now.at,
     }
+}
+
+/// Whether a subscription at Stripe pays now: it is changed there, and nothing else can be ordered beside it.
+pub(super) async fn pays_by_card(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<bool, DbErr> {
+    let query = "select 1 as one from subscriptions where tenant_id = $1 and stripe_subscription_id is not null \
+                 and status in ('trialing', 'active', 'past_due')";
+    Ok(db.query_one_raw(sql(db, query, [tenant_id.into()])).await?.is_some())
 }

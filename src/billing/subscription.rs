@@ -10,12 +10,15 @@ use uuid::Uuid;
 
 use super::{
     change::{self, Change},
+    store,
     stripe::{self, Interval, Standing},
 };
 use crate::{
     app::App,
     audit::{self, Actor},
-    http::{FieldError, Once, Posted, Problem, Reply, RequestId},
+    clock::Now,
+    db::Tx,
+    http::{FieldError, IdempotencyKey, Nothing, Once, Posted, Problem, Reply, RequestId},
     identity::CurrentUser,
     plans,
     tenants::Role,
@@ -31,22 +34,27 @@ pub fn may_pay(user: &CurrentUser) -> Result<(), Problem> {
     if matches!(user.role, Role::Owner | Role::Admin) { Ok(()) } else { Err(Problem::forbidden()) }
 }
 
-/// A plan, and how often it is to be paid.
+/// A plan, and how it is to be paid.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ChangePlan)]
-struct Wanted {
+struct ChangePlan {
     /// A public plan's slug.
     #[schema(example = "pro")]
     plan_slug: String,
-    /// As the subscription is where absent.
+    /// As the subscription is where absent, or as the plan is sold.
     interval: Option<Interval>,
+    /// `bank_transfer` orders at once, also what a trial could try out.
+    payment_method: Option<ByBank>,
 }
 
-/// Nothing has to be said.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
+/// A way to pay that a plan is ordered by.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ByBank {
+    /// Against an invoice.
+    BankTransfer,
+}
 
 /// What the tenant is on after it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -60,28 +68,34 @@ struct Changed {
 }
 
 /// Puts the tenant on another plan. A trial keeps its end; Stripe charges or sets off the difference; the free plan holds at once, or with the end of
-/// what is paid; what else costs something is ordered against an invoice, and holds when that is paid.
-#[utoipa::path(post, path = "/api/v1/billing/change-plan", operation_id = "change_own_plan", tag = "billing", request_body = Wanted, security(("access_token" = [])),
+/// what is paid; what else costs something is ordered against an invoice, and holds when that is paid. Who pays by card and asks for what it is on
+/// already is answered with it, so that a request whose answer was lost can be repeated.
+#[utoipa::path(post, path = "/api/v1/billing/change-plan", operation_id = "change_own_plan", tag = "billing", request_body = ChangePlan, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 200, body = Changed), (status = 402, description = "`PAYMENT_FAILED`: the card was declined, and nothing has changed"),
-        (status = 409, description = "`PLAN_UNCHANGED` or `IDEMPOTENCY_IN_PROGRESS`"),
+        (status = 409, description = "`PLAN_UNCHANGED`, `ALREADY_SUBSCRIBED` (by card, where a bank transfer is asked for) or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 422, description = "`VALIDATION_FAILED`, `PLAN_NOT_SELF_SERVE` or `IDEMPOTENCY_KEY_REUSED`"),
         (status = 503, description = "`SERVICE_UNAVAILABLE`: Stripe does not answer, and nothing was charged twice")))]
 async fn change_plan(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     user: CurrentUser,
-    Posted { body, key }: Posted<Wanted>,
+    Posted { body, key }: Posted<ChangePlan>,
 ) -> Result<Reply, Problem> {
     may_pay(&user)?;
     let once = Once::new(&app, &key, &user.tenant_id.to_string());
     once.run(async {
-        let changed = choose(&app, &user, &request, (&body.plan_slug, body.interval)).await?;
+        let choice = Choice {
+            plan_slug: &body.plan_slug,
+            interval: body.interval,
+            by_bank: matches!(body.payment_method, Some(ByBank::BankTransfer)),
+        };
+        let (tx, now, changed) = choose(&app, &user, &request, choice).await?;
         let invoice_id = match changed {
             Change::Ordered { invoice_id } => Some(invoice_id),
             Change::Now | Change::AtPeriodEnd => None,
         };
-        keep(&app, &once, user.tenant_id, invoice_id).await
+        keep(&once, tx, &now, user.tenant_id, invoice_id).await
     })
     .await
 }
@@ -98,13 +112,7 @@ async fn cancel(
     user: CurrentUser,
     Posted { body: Nothing {}, key }: Posted<Nothing>,
 ) -> Result<Reply, Problem> {
-    may_pay(&user)?;
-    let once = Once::new(&app, &key, &user.tenant_id.to_string());
-    once.run(async {
-        end(&app, &user, &request, true).await?;
-        keep(&app, &once, user.tenant_id, None).await
-    })
-    .await
+    ended(&app, &user, &request, &key, true).await
 }
 
 /// Goes on with a subscription that was told to end with its period.
@@ -119,74 +127,108 @@ async fn resume(
     user: CurrentUser,
     Posted { body: Nothing {}, key }: Posted<Nothing>,
 ) -> Result<Reply, Problem> {
-    may_pay(&user)?;
-    let once = Once::new(&app, &key, &user.tenant_id.to_string());
+    ended(&app, &user, &request, &key, false).await
+}
+
+async fn ended(
+    app: &App,
+    user: &CurrentUser,
+    request: &RequestId,
+    key: &IdempotencyKey,
+    at_period_end: bool,
+) -> Result<Reply, Problem> {
+    may_pay(user)?;
+    let once = Once::new(app, key, &user.tenant_id.to_string());
     once.run(async {
-        end(&app, &user, &request, false).await?;
-        keep(&app, &once, user.tenant_id, None).await
+        let (tx, now) = end(app, user, request, at_period_end).await?;
+        keep(&once, tx, &now, user.tenant_id, None).await
     })
     .await
 }
 
-async fn keep(app: &App, once: &Once<'_>, tenant_id: Uuid, invoice_id: Option<Uuid>) -> Result<Reply, Problem> {
-    let (tx, now) = (app.db.begin().await?, app.clock.now());
+async fn keep(once: &Once<'_>, tx: Tx, now: &Now, tenant_id: Uuid, invoice_id: Option<Uuid>) -> Result<Reply, Problem> {
     let standing = stripe::standing(&tx, tenant_id).await?.ok_or_else(Problem::not_found)?;
-    Ok(once.commit(tx, &now, Reply::new(StatusCode::OK, &Changed { standing, invoice_id })).await?)
+    Ok(once.commit(tx, now, Reply::new(StatusCode::OK, &Changed { standing, invoice_id })).await?)
 }
 
-/// What the JSON edge and the page do alike: another plan, at Stripe where the tenant pays there.
+/// What somebody chooses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice<'a> {
+    /// A public plan's slug.
+    pub plan_slug: &'a str,
+    /// As the subscription is where absent.
+    pub interval: Option<Interval>,
+    /// Whether it is ordered by bank transfer at once.
+    pub by_bank: bool,
+}
+
+/// What the JSON edge and the page do alike: another plan, at Stripe where the tenant pays there. What is ours to change is changed in the
+/// transaction that is answered, and that the caller commits.
 pub(super) async fn choose(
     app: &App,
     user: &CurrentUser,
     request: &RequestId,
-    (slug, interval): (&str, Option<Interval>),
-) -> Result<Change, Problem> {
-    let tenant_id = user.tenant_id;
+    choice: Choice<'_>,
+) -> Result<(Tx, Now, Change), Problem> {
+    let (tenant_id, slug, interval) = (user.tenant_id, choice.plan_slug, choice.interval);
     let plan = plans::by_slug(app.db.read(), slug).await?.filter(|plan| plan.is_public);
     let unknown = || Problem::invalid(vec![FieldError::new("plan_slug", "UNKNOWN_PLAN", "There is no such plan.")]);
     let plan = plan.ok_or_else(unknown)?;
     let is_free = plan.price_amount == 0 && !plan.contact_sales;
     let at_stripe = if is_free {
         stripe::cancel(app, tenant_id).await.map(|_| Change::AtPeriodEnd)
+    } else if choice.by_bank {
+        // No card is charged for it. Whether one pays still is asked of Stripe.
+        if store::pays_by_card(app.db.read(), tenant_id).await? {
+            stripe::sync(app, tenant_id, "change-plan").await?;
+        }
+        Err(stripe::Error::NoSubscription)
     } else {
         stripe::change_plan(app, tenant_id, slug, interval).await.map(|_| Change::Now)
     };
-    match at_stripe {
-        Ok(changed) => return Ok(changed),
-        Err(stripe::Error::NoSubscription) => {}
+    let changed = match at_stripe {
+        Ok(changed) => Some(changed),
+        Err(stripe::Error::NoSubscription) => None,
         // It has ended there, which we may not have heard of yet.
-        Err(stripe::Error::Ended) => drop(stripe::sync(app, tenant_id, "change-plan").await?),
+        Err(stripe::Error::Ended) => {
+            stripe::sync(app, tenant_id, "change-plan").await?;
+            None
+        }
         Err(error) => return Err(error.into()),
-    }
+    };
     let (tx, now) = (app.db.begin().await?, app.clock.now());
-    let interval = interval.map_or("month", Interval::as_str);
-    let changed = change::plan(&tx, &now, &app.post, tenant_id, (&plan, interval)).await?;
-    let detail = json!({"plan": plan.slug, "interval": interval, "ordered": matches!(changed, Change::Ordered { .. })});
+    let changed = if let Some(changed) = changed {
+        changed
+    } else {
+        let interval = interval.map(Interval::as_str);
+        let wanted = change::Wanted { plan: &plan, interval, by_bank: choice.by_bank };
+        change::plan(&tx, &now, &app.post, tenant_id, wanted).await?
+    };
+    let detail = json!({"plan": plan.slug, "interval": interval, "change": changed});
     audit::note(&tx, &now, request, (Actor::User(user.user_id), Some(tenant_id)), "plan.changed", detail).await?;
-    tx.commit().await?;
-    app.wake.wake();
-    Ok(changed)
+    Ok((tx, now, changed))
 }
 
-/// What the JSON edge and the page do alike: ends the subscription with its period, or takes that back.
+/// What the JSON edge and the page do alike: ends the subscription with its period, or takes that back. The caller commits.
 pub(super) async fn end(
     app: &App,
     user: &CurrentUser,
     request: &RequestId,
     at_period_end: bool,
-) -> Result<(), Problem> {
+) -> Result<(Tx, Now), Problem> {
     let tenant_id = user.tenant_id;
     let at_stripe =
         if at_period_end { stripe::cancel(app, tenant_id).await } else { stripe::resume(app, tenant_id).await };
-    match at_stripe {
-        Ok(_) => Ok(()),
-        Err(stripe::Error::NoSubscription) => {
-            let (tx, now) = (app.db.begin().await?, app.clock.now());
-            change::cancel(&tx, &now, tenant_id, at_period_end).await?;
-            let action = if at_period_end { "subscription.canceled" } else { "subscription.resumed" };
-            audit::note(&tx, &now, request, (Actor::User(user.user_id), Some(tenant_id)), action, json!({})).await?;
-            Ok(tx.commit().await?)
-        }
-        Err(error) => Err(error.into()),
+    let is_ours = match at_stripe {
+        Ok(_) => false,
+        Err(stripe::Error::NoSubscription) => true,
+        Err(error) => return Err(error.into()),
+    };
+    let (tx, now) = (app.db.begin().await?, app.clock.now());
+    if is_ours {
+        change::cancel(&tx, &now, tenant_id, at_period_end).await?;
     }
+    let action = if at_period_end { "subscription.canceled" } else { "subscription.resumed" };
+    audit::note(&tx, &now, request, (Actor::User(user.user_id), Some(tenant_id)), action, json!({})).await?;
+    Ok((tx, now))
 }

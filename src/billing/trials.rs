@@ -15,10 +15,12 @@ use crate::{
 
 const PURPOSE: &str = "trial";
 
-/// Takes the trial of an address's family for a tenant. Of several who take it at once one does; false where it was taken before.
+/// Takes the trial of an address's family for a tenant, which may take it again. Of several who take it at once one does; false where it is another's.
 pub async fn take(tx: &Tx, now: &Now, sealer: &Sealer, email: &Email, tenant_id: Uuid) -> Result<bool, DbErr> {
     let id = sealer.mac(PURPOSE, family(email).as_bytes()).to_vec();
-    let insert = "insert into trial_claims (id, tenant_id, created_at) values ($1, $2, $3) on conflict (id) do nothing returning id";
+    let insert = "insert into trial_claims (id, tenant_id, created_at) values ($1, $2, $3) \
+                  on conflict (id) do update set tenant_id = excluded.tenant_id \
+                  where trial_claims.tenant_id = excluded.tenant_id returning id";
     let taken = tx.query_one_raw(sql(tx, insert, [id.into(), tenant_id.into(), now.at.into()])).await?;
     Ok(taken.is_some())
 }

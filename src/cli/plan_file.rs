@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::Context;
-use chrono::TimeDelta;
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     app::App,
     audit::Actor,
+    entitlements::guard::grace,
     plans::{
         Book,
         affected::{Affected, AsOf, affected},
@@ -117,8 +117,7 @@ async fn compare(app: &App, db: &impl ConnectionTrait, book: &Book) -> Result<Sh
     let diff = Diff::between(&before, book);
     let digest = diff.digest();
     let at = app.clock.now().at;
-    let grace = at - TimeDelta::from_std(app.config.billing.past_due_grace).unwrap_or(TimeDelta::MAX);
-    let effects = affected(db, AsOf { at, grace }, diff.effects).await?;
+    let effects = affected(db, AsOf { at, grace: grace(&app.config) }, diff.effects).await?;
     let Diff { changes, unlisted_plans, unlisted_flags, .. } = diff;
     Ok(Shown { digest, changes, effects, unlisted_plans, unlisted_flags, applied: false })
 }

@@ -47,12 +47,12 @@ pub struct Facts {
     /// Credits left.
     pub credits: i64,
     /// Money and addresses.
-    pub account: Account,
+    pub billed: Billed,
 }
 
 /// What does not decide anything.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Account {
+pub struct Billed {
     /// The plan's name for people.
     pub plan_name: String,
     /// What a month costs, in minor units.
@@ -84,7 +84,7 @@ struct Row {
     plan: String,
     credits: i64,
     #[sea_orm(nested)]
-    account: Account,
+    billed: Billed,
     #[sea_orm(nested)]
     detail: Detail,
 }
@@ -141,7 +141,7 @@ impl Facts {
             overrides: BTreeMap::new(),
             usage: BTreeMap::new(),
             credits: row.credits,
-            account: row.account.clone(),
+            billed: row.billed.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::{
-    facts::{Account, Grants, Override},
+    facts::{Billed, Grants, Override},
     *,
 };
 
@@ -38,7 +38,7 @@ fn pro(status: Status) -> Facts {
         overrides: BTreeMap::new(),
         usage: [("max_users".to_owned(), 3)].into(),
         credits: 0,
-        account: Account {
+        billed: Billed {
             plan_name: "Pro".into(),
             price_amount: 14_900,
             price_currency: "USD".into(),

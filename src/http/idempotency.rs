@@ -12,7 +12,8 @@ use axum::{
 };
 use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryTrait};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
 
 use super::{FieldError, Problem, extract};
 use crate::{
@@ -44,6 +45,11 @@ const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PURPOSE: &str = "idempotency";
 const KEPT: TimeDelta = TimeDelta::hours(24);
+
+/// The body of a POST that has nothing to say.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
 
 /// The body of a POST that creates or triggers something, and what recognises its repeats.
 ///

@@ -48,7 +48,7 @@ pub enum Kind {
 }
 
 /// Below these everything that is not read is limited, so that no new route is forgotten.
-const GUARDED: [&str; 12] = [
+const GUARDED: [&str; 16] = [
     "/api/v1/auth/",
     "/api/v1/invites",
     "/public/",
@@ -61,6 +61,10 @@ const GUARDED: [&str; 12] = [
     "/invites",
     "/settings",
     "/billing",
+    "/api/v1/billing/checkout-session",
+    "/api/v1/billing/portal-session",
+    "/api/v1/billing/cancel",
+    "/api/v1/billing/resume",
 ];
 
 impl Kind {
@@ -87,6 +91,7 @@ impl Kind {
             | "/public/contact-sales"
             | "/contact-sales"
             | "/billing/bank-transfer"
+            | "/api/v1/billing/change-plan"
             | "/api/v1/tenants/me/invites"
             | "/api/v1/tenants/me/invites/bulk"
             | "/api/v1/tenants/me/invites/{id}/resend" => Some(Self::Mail),

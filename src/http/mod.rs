@@ -25,7 +25,7 @@ pub use cookies::Cookie;
 pub use edge::RequestId;
 pub use extract::{Bearer, Json, Path, Query};
 pub use form::{Form, NoFields, Visit, go_to, show};
-pub use idempotency::{IdempotencyKey, NotKept, Once, Posted, Reply};
+pub use idempotency::{IdempotencyKey, NotKept, Nothing, Once, Posted, Reply};
 pub use openapi::{base, document, documentation};
 pub use paging::{Listing, Page, PageQuery};
 pub use problem::{FieldError, Problem, ProblemBody, chain, line};

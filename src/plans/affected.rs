@@ -1,11 +1,17 @@
-//! Which tenants a change of plans reaches, by one query for each effect.
+//! Which tenants a change of plans reaches. Who has what of a plan is what `entitlements` says.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::diff::{Effect, What};
-use crate::db::sql;
+use crate::{
+    db::sql,
+    entitlements::{FREE, Status, Terms},
+};
 
 /// An effect, and whom it reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,22 +43,54 @@ pub struct Above {
 /// The most tenants that are named for one effect.
 pub const NAMED: usize = 10;
 
-/// Who decides which tenants have what: the moment, and since when a payment may be missing at most.
+/// The moment, and how long a payment may be missing at it (`billing.past_due_grace`).
 #[derive(Clone, Copy, Debug)]
 pub struct AsOf {
     /// The moment.
     pub at: DateTime<Utc>,
-    /// `billing.past_due_grace` before it.
-    pub grace: DateTime<Utc>,
+    /// How long a payment may be missing.
+    pub grace: TimeDelta,
 }
 
+/// A tenant, as far as a change of plans may reach it.
 #[derive(FromQueryResult)]
-struct Row {
+struct Tenant {
+    id: Uuid,
     slug: String,
-    used: i64,
-    tenants: i64,
-    above: i64,
-    stripe_subscriptions: i64,
+    plan: String,
+    #[sea_orm(nested)]
+    terms: Terms,
+    at_stripe: bool,
+    users: i64,
+}
+
+impl Tenant {
+    /// The plan whose limits, features and credits it has.
+    fn effective_plan(&self, as_of: AsOf) -> &str {
+        if self.terms.standing(as_of.at, as_of.grace).is_entitled() { &self.plan } else { FREE }
+    }
+
+    /// How many it uses of what a limit counts, where that is known.
+    fn used(&self, limit: &str) -> Option<i64> {
+        (limit == "max_users").then_some(self.users)
+    }
+
+    fn pays_at_stripe(&self) -> bool {
+        self.at_stripe && matches!(self.terms.status, Status::Trialing | Status::Active | Status::PastDue)
+    }
+}
+
+/// Those with the most users first, which is the order that people want to see them in.
+const TENANTS: &str = "select t.id, t.slug, p.slug as plan, s.status, s.trial_ends_at, s.current_period_start, s.current_period_end, \
+     s.cancel_at_period_end, s.past_due_since, s.stripe_subscription_id is not null as at_stripe, \
+     (select count(*) from memberships m where m.tenant_id = s.tenant_id) as users \
+     from subscriptions s join tenants t on t.id = s.tenant_id join plans p on p.id = s.plan_id where t.status <> 'closed' \
+     order by users desc, t.slug";
+
+#[derive(FromQueryResult)]
+struct Overridden {
+    tenant_id: Uuid,
+    flag: String,
 }
 
 /// Looks up whom each effect reaches.
@@ -61,65 +99,49 @@ pub async fn affected(
     as_of: AsOf,
     effects: impl IntoIterator<Item = Effect>,
 ) -> Result<Vec<Affected>, DbErr> {
-    let mut all = Vec::new();
-    for effect in effects {
-        all.push(of(db, as_of, effect).await?);
+    let effects: Vec<_> = effects.into_iter().collect();
+    if effects.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(all)
+    let tenants = Tenant::find_by_statement(sql(db, TENANTS, [])).all(db).await?;
+    let overridden = "select tenant_id, flag from tenant_feature_overrides where expires_at is null or expires_at > $1";
+    let overridden = Overridden::find_by_statement(sql(db, overridden, [as_of.at.into()])).all(db).await?;
+    let overridden: HashSet<_> = overridden.into_iter().map(|row| (row.tenant_id, row.flag)).collect();
+    let all = effects.into_iter().map(|effect| {
+        let reached = tenants.iter().filter(|tenant| match &effect.what {
+            // A price is paid by everybody on the plan. The rest is had by those who are entitled to it; others have what is free.
+            What::Price { .. } => tenant.plan == effect.plan,
+            What::Feature { flag } => {
+                tenant.effective_plan(as_of) == effect.plan && !overridden.contains(&(tenant.id, flag.clone()))
+            }
+            What::Limit { .. } | What::Credits { .. } => tenant.effective_plan(as_of) == effect.plan,
+        });
+        let reached: Vec<_> = reached.collect();
+        of(effect, &reached)
+    });
+    Ok(all.collect())
 }
 
-async fn of(db: &impl ConnectionTrait, as_of: AsOf, effect: Effect) -> Result<Affected, DbErr> {
-    // What a limit counts, where that is known here; the most that there may be; the flag that an override speaks of.
-    let (used, most, flag) = match &effect.what {
-        What::Limit { name, after, .. } => (usage(name), after.filter(|after| *after > 0), ""),
-        What::Feature { flag } => (None, None, flag.as_str()),
-        What::Credits { .. } | What::Price { .. } => (None, None, ""),
+fn of(effect: Effect, reached: &[&Tenant]) -> Affected {
+    let count = |tenants: usize| i64::try_from(tenants).unwrap_or(i64::MAX);
+    // What a limit counts, where that is known here; and those who use more than there may be.
+    let above: Option<Vec<Above>> = match &effect.what {
+        What::Limit { name, after, .. } => {
+            let most = after.filter(|after| *after > 0).unwrap_or(i64::MAX);
+            let used = reached.iter().map(|tenant| Some((tenant, tenant.used(name)?))).collect::<Option<Vec<_>>>();
+            used.map(|used| {
+                let above = used.into_iter().filter(|(_, used)| *used > most);
+                above.map(|(tenant, used)| Above { slug: tenant.slug.clone(), used }).collect()
+            })
+        }
+        What::Feature { .. } | What::Credits { .. } | What::Price { .. } => None,
     };
-    // A price is paid by everybody on the plan. The rest is had by those who are entitled to it; others have what is free.
-    let plan = if matches!(effect.what, What::Price { .. }) { "s.plan_id" } else { EFFECTIVE_PLAN };
-    let used_now = used.unwrap_or("0");
-    let query = format!(
-        "with reached as (select t.slug, cast(({used_now}) as bigint) as used, \
-         case when s.stripe_subscription_id is not null and s.status in ('trialing', 'active', 'past_due') then 1 else 0 end as by_stripe \
-         from subscriptions s join tenants t on t.id = s.tenant_id \
-         where ({plan}) = (select id from plans where slug = $1) and t.status <> 'closed' and $2 = $2 and $3 = $3 \
-         and not exists (select 1 from tenant_feature_overrides o where o.tenant_id = s.tenant_id and o.flag = $4 \
-         and (o.expires_at is null or o.expires_at > $2))) \
-         select slug, used, (select count(*) from reached) as tenants, (select count(*) from reached where used > $5) as above, \
-         (select count(*) from reached where by_stripe = 1) as stripe_subscriptions from reached order by used desc, slug limit $6"
-    );
-    let values = [
-        effect.plan.clone().into(),
-        as_of.at.into(),
-        as_of.grace.into(),
-        flag.into(),
-        most.unwrap_or(i64::MAX).into(),
-        i64::try_from(NAMED).unwrap_or(i64::MAX).into(),
-    ];
-    let rows = Row::find_by_statement(sql(db, &query, values)).all(db).await?;
-    let is_above = |row: &&Row| most.is_some_and(|most| row.used > most);
-    let above = |row: &Row| Above { slug: row.slug.clone(), used: row.used };
-    let counts = rows.first().map_or((0, 0, 0), |row| (row.tenants, row.above, row.stripe_subscriptions));
-    Ok(Affected {
+    Affected {
         effect,
-        tenants: counts.0,
-        above: used.map(|_| counts.1),
-        stripe_subscriptions: counts.2,
-        above_slugs: rows.iter().filter(is_above).map(above).collect(),
-        slugs: rows.into_iter().map(|row| row.slug).collect(),
-    })
-}
-
-/// The id of the plan whose limits and features a tenant has now, as `entitlements` decides it: what it subscribed to while it is entitled to
-/// that, else the free one. `$2` is the moment, `$3` the grace's beginning.
-const EFFECTIVE_PLAN: &str = "case when s.status in ('active', 'complimentary') or (s.status = 'trialing' and s.trial_ends_at > $2) \
-     or (s.status = 'past_due' and coalesce(s.past_due_since, s.updated_at) > $3) or (s.status = 'canceled' and s.current_period_end > $2) \
-     then s.plan_id else (select id from plans where slug = 'free') end";
-
-/// How many a tenant uses of what a limit counts.
-fn usage(limit: &str) -> Option<&'static str> {
-    match limit {
-        "max_users" => Some("select count(*) from memberships m where m.tenant_id = s.tenant_id"),
-        _ => None,
+        tenants: count(reached.len()),
+        slugs: reached.iter().take(NAMED).map(|tenant| tenant.slug.clone()).collect(),
+        above: above.as_ref().map(|above| count(above.len())),
+        above_slugs: above.into_iter().flatten().take(NAMED).collect(),
+        stripe_subscriptions: count(reached.iter().filter(|tenant| tenant.pays_at_stripe()).count()),
     }
 }

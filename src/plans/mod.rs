@@ -22,7 +22,7 @@ pub use change::{Patch, PlanChange, Yearly};
 use iso_currency::Currency;
 pub use plan::Plan;
 use serde::{Deserialize, Serialize};
-pub use store::{Features, Limits, PlanRow, all, by_id, by_slug, of_tenant, offered};
+pub use store::{Features, Limits, PlanRow, all, by_id, by_slug, offered};
 use utoipa::ToSchema;
 
 /// An amount of money.

@@ -72,13 +72,6 @@ pub(super) async fn features(db: &impl ConnectionTrait) -> Result<Vec<FeatureRow
     FeatureRow::find_by_statement(sql(db, "select plan_id, flag, enabled from plan_feature_defaults", [])).all(db).await
 }
 
-/// The slug of the plan that a tenant has subscribed to.
-pub async fn of_tenant(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<Option<String>, DbErr> {
-    let query = "select p.slug from subscriptions s join plans p on p.id = s.plan_id where s.tenant_id = $1";
-    let row = db.query_one_raw(sql(db, query, [tenant_id.into()])).await?;
-    row.map(|row| row.try_get("", "slug")).transpose()
-}
-
 /// One plan.
 pub async fn by_slug(db: &impl ConnectionTrait, slug: &str) -> Result<Option<PlanRow>, DbErr> {
     let query = format!("select {COLUMNS} from plans p where p.slug = $1");

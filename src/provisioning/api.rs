@@ -23,7 +23,7 @@ use crate::{
     app::App,
     audit,
     db::Batch,
-    http::{FieldError, IdempotencyKey, Json, Once, Path, Posted, Problem, Reply, RequestId},
+    http::{FieldError, IdempotencyKey, Json, Nothing, Once, Path, Posted, Problem, Reply, RequestId},
     identity::{PlatformAdmin, TenantOperator, TenantReader},
 };
 
@@ -95,13 +95,8 @@ pub async fn watch(app: &App, tenant_id: Uuid, headers: &HeaderMap) -> Result<Re
     Ok(([UNBUFFERED], stream).into_response())
 }
 
-/// A body that says nothing.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Empty {}
-
 /// Sets a tenant's failed provisioning going again. Finished steps are not repeated.
-#[utoipa::path(post, path = "/api/v1/tenants/{id}/provision-retry", tag = "provisioning", request_body = Empty,
+#[utoipa::path(post, path = "/api/v1/tenants/{id}/provision-retry", tag = "provisioning", request_body = Nothing,
     params(("id" = Uuid, Path, description = "The tenant"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     security(("signup_token" = []), ("access_token" = [])),
@@ -111,14 +106,14 @@ async fn provision_retry(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
     operator: TenantOperator,
-    Posted { key, .. }: Posted<Empty>,
+    Posted { key, .. }: Posted<Nothing>,
 ) -> Result<Reply, Problem> {
     let (tenant_id, actor) = (operator.tenant_id, audit::Actor::User(operator.user_id));
     again(&app, &key, &tenant_id.to_string(), tenant_id, actor, request_id).await
 }
 
 /// Sets any tenant's failed provisioning going again. Finished steps are not repeated.
-#[utoipa::path(post, path = "/api/v1/admin/tenants/{id}/provision-retry", tag = "admin", request_body = Empty,
+#[utoipa::path(post, path = "/api/v1/admin/tenants/{id}/provision-retry", tag = "admin", request_body = Nothing,
     params(("id" = Uuid, Path, description = "The tenant"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     security(("admin_token" = [])),
@@ -129,7 +124,7 @@ async fn admin_provision_retry(
     Extension(request_id): Extension<RequestId>,
     admin: PlatformAdmin,
     Path(tenant_id): Path<Uuid>,
-    Posted { key, .. }: Posted<Empty>,
+    Posted { key, .. }: Posted<Nothing>,
 ) -> Result<Reply, Problem> {
     again(&app, &key, "platform", tenant_id, admin.actor(), request_id).await
 }

@@ -40,7 +40,7 @@ pub(super) async fn with_url(app: &App, once: &Once<'_>, request: &RequestId, re
     let reply = match opened {
         Ok(url) => reply.with("checkout_url", url),
         // A repeat, after the payment.
-        Err(stripe::Error::AlreadySubscribed) => return reply,
+        Err(stripe::Error::AlreadySubscribed | stripe::Error::PaidUntil(_)) => return reply,
         Err(error) => {
             tracing::warn!(feature = "signup", %tenant_id, error = %chain(&error), "Signed up, but no checkout could be opened");
             return reply;

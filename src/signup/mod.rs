@@ -183,6 +183,7 @@ pub async fn provision_tenant(tx: &Tx, now: &Now, means: &Means<'_>, new: NewTen
     let subscription = billing::open(
         &mut batch,
         now,
+        means.post,
         &billing::Terms {
             tenant_id,
             tenant_name: &new.name,
@@ -241,12 +242,25 @@ async fn trial_days(
     new: &NewTenant,
     tenant_id: Uuid,
 ) -> Result<Option<i64>, Error> {
-    let (status, _) = billing::first_status(&new.plan, &new.payment, means.trial_days, now.at);
-    let is_asked = means.trial_once && !matches!(new.door, Door::Admin | Door::Cli);
-    if !is_asked || status != billing::Status::Trialing {
+    if matches!(new.door, Door::Admin | Door::Cli) {
         return Ok(means.trial_days);
     }
-    let taken = billing::trials::take(tx, now, means.sealer, &new.owner.email, tenant_id).await;
+    let (status, _) = billing::first_status(&new.plan, &new.payment, means.trial_days, now.at);
+    trial_of(tx, now, means, (tenant_id, &new.owner.email), status).await
+}
+
+/// The days of a trial that somebody is about to begin.
+async fn trial_of(
+    tx: &Tx,
+    now: &Now,
+    means: &Means<'_>,
+    (tenant_id, email): (Uuid, &Email),
+    status: billing::Status,
+) -> Result<Option<i64>, Error> {
+    if !means.trial_once || status != billing::Status::Trialing {
+        return Ok(means.trial_days);
+    }
+    let taken = billing::trials::take(tx, now, means.sealer, email, tenant_id).await;
     let is_first = taken.map_err(|source| Error::failed("trial_claims", source))?;
     Ok(if is_first { means.trial_days } else { Some(0) })
 }

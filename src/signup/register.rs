@@ -318,10 +318,7 @@ async fn make(
     let Provisioned { tenant, user_id, email, subscription, session, .. } =
         provision_tenant(&tx, &now, &means(app), new).await?;
     let session = session.expect("this door asks for one");
-    let plan = match subscription.status {
-        billing::Status::PendingPayment | billing::Status::Incomplete => FREE.to_owned(),
-        _ => plan_slug.clone(),
-    };
+    let plan = if subscription.gives_its_plan(now.at) { plan_slug.clone() } else { FREE.to_owned() };
     let standing = Standing { role: Role::Owner, plan, email_verified_at: None };
     let registered = Registered {
         user: UserView {

@@ -8,11 +8,12 @@ use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Error, Means, steps};
+use super::{Error, Means, steps, trial_of};
 use crate::{
     billing::{self, credits},
     clock::Now,
-    db::Tx,
+    db::{Tx, sql},
+    identity::email::Email,
     plans::{self, PlanRow},
     provisioning::{self, NewRun, Queued, RunStatus},
     tenants::{self, Branding, TenantRow},
@@ -127,7 +128,10 @@ pub async fn end(tx: &Tx, now: &Now, means: &Means<'_>, tenant_id: Uuid, ending:
         }
         (false, Some(slug)) => {
             let plan = plan(tx, slug).await?;
-            billing::switch_plan(tx, now, tenant_id, &plan, means.trial_days).await.map_err(switched)?;
+            let (status, _) = billing::first_status(&plan, &billing::Payment::None, means.trial_days, now.at);
+            let owner = owner(tx, tenant_id).await?;
+            let trial_days = trial_of(tx, now, means, (tenant_id, &owner), status).await?;
+            billing::switch_plan(tx, now, tenant_id, &plan, trial_days).await.map_err(switched)?;
             provisioning::replace_steps(tx, now, tenant_id, &plan.slug, &steps(&plan, means)?)
                 .await
                 .map_err(Error::Provisioning)?;
@@ -135,6 +139,14 @@ pub async fn end(tx: &Tx, now: &Now, means: &Means<'_>, tenant_id: Uuid, ending:
         }
         _ => provisioning::queue(tx, now, tenant_id).await.map_err(Error::Provisioning),
     }
+}
+
+/// Whose sign-up it is.
+async fn owner(tx: &Tx, tenant_id: Uuid) -> Result<Email, Error> {
+    let query = "select u.email from memberships m join users u on u.id = m.user_id where m.tenant_id = $1 and m.role = 'owner'";
+    let row = tx.query_one_raw(sql(tx, query, [tenant_id.into()])).await?.ok_or(Error::Gone)?;
+    let email: String = row.try_get("", "email")?;
+    Email::parse(&email).map_err(|_| Error::Gone)
 }
 
 fn switched(error: credits::Error) -> Error {

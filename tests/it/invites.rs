@@ -80,20 +80,26 @@ on_both! {
 }
 
 on_both! {
-    async fn of_sixteen_for_the_last_seats_as_many_come_in_as_there_are(database: Database) {
+    async fn of_sixty_four_for_the_last_seat_one_comes_in(database: Database) {
         let product = Product::start(database).await;
-        // Starter has three seats, and the owner has one.
+        // Starter has three seats, of which the owner has one and Bob another.
         let acme = product.settle("Acme", "starter").await;
+        product.post(REGISTER, &form("bob@example.com", &invite(&product, &acme.tenant, "bob@example.com").await)).await.expect(201);
         let mut forms = Vec::new();
-        for n in 0..16 {
+        for n in 0..64 {
             let email = format!("guest-{n}@example.com");
             forms.push(form(&email, &invite(&product, &acme.tenant, &email).await));
         }
         let answers = futures_util::future::join_all(forms.iter().map(|form| product.post(REGISTER, form))).await;
-        assert_eq!(tally(&answers), [(201, String::new(), 2), (409, "SEAT_LIMIT_REACHED".into(), 14)]);
+        assert_eq!(tally(&answers), [(201, String::new(), 1), (409, "SEAT_LIMIT_REACHED".into(), 63)]);
         assert_eq!(product.database.count("select count(*) as n from users").await, 3, "nobody is left half made");
-        assert_eq!(product.database.count("select count(*) as n from invites where accepted_at is null").await, 14);
-        healthy(&product).await;
+        assert_eq!(product.database.count("select count(*) as n from memberships").await, 3);
+        assert_eq!(product.database.count("select count(*) as n from invites where accepted_at is null").await, 63);
+        // A seat that becomes free goes to one of those who were too late.
+        product.database.execute("delete from memberships where role = 'member' and user_id in (select id from users where email = 'bob@example.com')").await;
+        let answers = futures_util::future::join_all(forms.iter().map(|form| product.post(REGISTER, form))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
+        assert_eq!(product.database.count("select count(*) as n from memberships").await, 3);
     }
 }
 

@@ -14,6 +14,7 @@ mod billing;
 mod claims;
 mod connections;
 mod console;
+mod console_lists;
 mod doctor;
 mod doors;
 mod edge;

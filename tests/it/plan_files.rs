@@ -63,12 +63,14 @@ on_both! {
         product.settle("Bolt", "growth").await;
         product.settle("Lapsed", "growth").await;
         product.settle("Special", "free").await;
-        // Acme has two people and pays through Stripe; Lapsed's trial is over, so that it has what is free.
+        product.settle("Ended", "growth").await;
+        // Acme has two people and pays through Stripe; Lapsed's trial is over, and Ended's last period, so that they have what is free.
         product.database.execute(
             "insert into memberships (tenant_id, user_id, role, created_at, updated_at) select t.id, m.user_id, 'member', m.created_at, m.updated_at \
              from tenants t, memberships m join tenants o on o.id = m.tenant_id where t.slug = 'acme' and o.slug = 'bolt'").await;
         product.database.execute("update subscriptions set status = 'active', stripe_subscription_id = 'sub_1' where tenant_id = (select id from tenants where slug = 'acme')").await;
         product.database.execute("update subscriptions set trial_ends_at = created_at where tenant_id = (select id from tenants where slug = 'lapsed')").await;
+        product.database.execute("update subscriptions set status = 'active', cancel_at_period_end = true, current_period_end = created_at where tenant_id = (select id from tenants where slug = 'ended')").await;
         product.database.execute(
             "insert into tenant_feature_overrides (tenant_id, flag, enabled, created_at) select id, 'automations', true, created_at from tenants where slug = 'special'").await;
 
@@ -77,9 +79,9 @@ on_both! {
         for line in [
             "new flag exports\n", "plan growth\n", "  limits.max_users: 10 → 1\n", "  price_yearly: 79000 → –\n",
             "growth: max_users 10 → 1: 2 tenants lose (acme, bolt), 1 of them (acme: 2 used) is above the new limit\n",
-            "growth: price 79 USD → 89 USD a month: 3 tenants are on it (acme, bolt, lapsed); 1 running Stripe subscription keeps its price\n",
-            "growth: price 790 USD → – a year: 3 tenants are on it",
-            "free: exports on: 2 tenants gain (lapsed, special)\n",
+            "growth: price 79 USD → 89 USD a month: 4 tenants are on it (acme, bolt, ended, lapsed); 1 running Stripe subscription keeps its price\n",
+            "growth: price 790 USD → – a year: 4 tenants are on it",
+            "free: exports on: 3 tenants gain (ended, lapsed, special)\n",
             "Not in the file, these plans stay as they are: enterprise (is_public = false hides one)\n",
         ] {
             assert!(told.contains(line), "{line}: {told}");
@@ -91,7 +93,7 @@ on_both! {
         // A flag that one tenant has by itself reaches the others alone.
         let on = exported(database, &[("[flags.automations]\ndescription = \"Outbound automations and webhook endpoints\"\nenabled = false", "[flags.automations]\ndescription = \"Outbound automations and webhook endpoints\"\nenabled = true"), ("automations = false", "")]);
         let on = cli(database, &["plan", "diff", &file(database, &on), "--json"]).json(2);
-        assert_eq!(on["effects"][0]["slugs"], json!(["lapsed"]), "{on}");
+        assert_eq!(on["effects"][0]["slugs"], json!(["ended", "lapsed"]), "{on}");
 
         let path = file(database, &changed(database));
         assert!(cli(database, &["plan", "apply", &path]).expect(1).contains("--expect"));

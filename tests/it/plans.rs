@@ -204,7 +204,7 @@ on_both! {
         owner.go("/pricing").await;
         let form = owner.form("/billing/checkout");
         assert!(form.fields.contains(&("plan".into(), "starter".into())), "{form:?}");
-        for shown in ["name=\"interval\" value=\"month\">Choose Pro</button>", "name=\"interval\" value=\"year\">Pro by the year</button>", "Your plan", "href=\"/contact-sales\"", "href=\"/dashboard\""] {
+        for shown in ["name=\"interval\" value=\"month\" data-busy=\"Opening the payment page\">Choose Pro</button>", "name=\"interval\" value=\"year\" data-busy=\"Opening the payment page\">Pro by the year</button>", "Your plan", "href=\"/contact-sales\"", "href=\"/dashboard\""] {
             assert!(owner.html.contains(shown), "{shown}: {}", owner.html);
         }
         assert!(!owner.html.contains("/onboarding?plan="));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Product, signup_body};
+use crate::support::{Product, Settings, healthy, signup_body};
 
 on_both! {
     async fn starter_is_completely_there(database: Database) {
@@ -57,5 +57,44 @@ on_both! {
         other["slug"] = json!("acme");
         let taken = product.post("/public/signup/start", &other).await.expect_problem(409, "SLUG_TAKEN");
         assert_eq!(taken["suggestions"], json!(["acme-3", "acme-4", "acme-5"]));
+    }
+}
+
+on_both! {
+    async fn a_mailbox_that_had_its_trial_gets_no_other_by_another_plan_or_spelling(database: Database) {
+        let settings = Settings::default().with("TENANTRY_RATE_LIMIT__ENABLED", "true");
+        let product = Product::start_with(database, settings).await;
+        product.visit("Ada", "pro").await;
+        let mut body = signup_body("Again", "free");
+        body["email"] = json!("ada+again@example.com");
+        let again: crate::support::Visitor = product.post("/public/signup/start", &body).await.expect(201).into();
+        let balance = "select c.balance as n from credit_balances c join tenants t on t.id = c.tenant_id where t.slug = 'again'";
+        assert_eq!(product.database.count(balance).await, 1_000);
+        product.end(&again, "pro").await.expect(202);
+        assert_eq!(product.provisioned(&again.token, &again.tenant).await["status"], "complete");
+        let login = json!({"email": "ada+again@example.com", "password": "correct-horse-battery"});
+        let token = product.post("/api/v1/auth/login", &login).await.expect(200)["access_token"].as_str().unwrap().to_owned();
+        let state = product.get_as(&token, "/api/v1/billing/state").await.expect(200);
+        assert_eq!((&state["subscription"]["plan"], &state["subscription"]["locked_reason"]), (&json!("pro"), &json!("trial_ended")));
+        assert_eq!((&state["effective_plan"], &state["credits"]["balance"]), (&json!("free"), &json!(0)));
+        product.get_as(&token, "/api/v1/automations").await.expect_problem(402, "SUBSCRIPTION_REQUIRED");
+        // Nor does a month bring what the trial would have had.
+        product.app.clock.advance(chrono::TimeDelta::days(32));
+        tenantry::billing::jobs::round(&product.app).await.expect("a round");
+        assert_eq!(product.database.count(balance).await, 0);
+
+        // Who has had none begins it by confirming; only once, whatever is begun beside it.
+        let bea = product.visit("Bea", "free").await;
+        product.end(&bea, "pro").await.expect(202);
+        let of_bea = "select count(*) as n from subscriptions s join tenants t on t.id = s.tenant_id join credit_balances c on c.tenant_id = t.id \
+                      where t.slug = 'bea' and s.status = 'trialing' and s.trial_ends_at > s.current_period_start and c.balance = 50000";
+        assert_eq!(product.database.count(of_bea).await, 1);
+        body = signup_body("Bea Again", "pro");
+        body["email"] = json!("bea+2@example.com");
+        product.post("/public/signup/start", &body).await.expect(201);
+        let over = "select count(*) as n from subscriptions s join tenants t on t.id = s.tenant_id join credit_balances c on c.tenant_id = t.id \
+                    where t.slug = 'bea-again' and s.trial_ends_at = s.current_period_start and c.balance = 0";
+        assert_eq!(product.database.count(over).await, 1);
+        healthy(&product).await;
     }
 }

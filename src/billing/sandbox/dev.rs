@@ -31,8 +31,8 @@ struct Reach {
     api_base: String,
     /// The bearer token of its API.
     secret_key: String,
-    /// What its events are signed with.
-    webhook_secret: String,
+    /// What its events are signed with; null where that is the configured secret.
+    webhook_secret: Option<String>,
     /// The version of Stripe's API.
     version: &'static str,
 }
@@ -69,7 +69,10 @@ async fn sandbox(State(app): State<App>) -> Result<Json<Reach>, Problem> {
     Ok(Json(Reach {
         api_base: text(access.api_base.as_str()),
         secret_key: access.secret_key.expose_secret().to_owned(),
-        webhook_secret: access.webhook_secret.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default(),
+        webhook_secret: access
+            .webhook_secret
+            .filter(|_| app.config.stripe.webhook_secret.is_none())
+            .map(|secret| secret.expose_secret().to_owned()),
         version: STRIPE_VERSION,
     }))
 }

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     audit::Actor,
     billing::subscription::may_pay,
-    http::{Once, Posted, Problem, Reply, RequestId},
+    http::{Nothing, Once, Posted, Problem, Reply, RequestId},
     identity::CurrentUser,
 };
 
@@ -34,11 +34,6 @@ struct Wanted {
     interval: Option<Interval>,
 }
 
-/// Nothing has to be said.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 /// Keeps the answer of what was done at Stripe.
 async fn answer(app: &App, once: &Once<'_>, status: StatusCode, body: &impl Serialize) -> Result<Reply, Problem> {
     let (tx, now) = (app.db.begin().await?, app.clock.now());
@@ -50,7 +45,7 @@ async fn answer(app: &App, once: &Once<'_>, status: StatusCode, body: &impl Seri
 #[utoipa::path(post, path = "/api/v1/billing/checkout-session", tag = "billing", request_body = Wanted, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 201, body = Session), (status = 402, description = "`PAYMENT_FAILED`: Stripe declined, and nothing has changed"),
-        (status = 409, description = "`ALREADY_SUBSCRIBED`: change the plan instead; `CHECKOUT_IN_PROGRESS`; `IDEMPOTENCY_IN_PROGRESS`"),
+        (status = 409, description = "`ALREADY_SUBSCRIBED`: change the plan instead, or wait for the end of what is paid by bank transfer; `CHECKOUT_IN_PROGRESS`; `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 422, description = "`VALIDATION_FAILED`, `PLAN_NOT_SELF_SERVE` or `IDEMPOTENCY_KEY_REUSED`"),
         (status = 503, description = "`BILLING_NOT_CONFIGURED`, or `SERVICE_UNAVAILABLE`: Stripe does not answer, and nothing was charged")))]
 async fn open_checkout(

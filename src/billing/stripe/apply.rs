@@ -16,7 +16,7 @@ use super::{
 use crate::{
     audit,
     billing::{
-        Status,
+        Status, bank,
         credits::{self, Grant},
     },
     clock::Now,
@@ -38,8 +38,6 @@ pub struct Applied {
     pub is_live: bool,
     /// Invoices of ours that were paid with it.
     pub paid: Vec<Uuid>,
-    /// What the card is known by, whoever has it: one trial a card.
-    pub card_fingerprint: Option<String>,
 }
 
 /// Applies what Stripe was asked, under a lock of the subscription. Nothing where somebody has applied theirs since `seen`.
@@ -67,7 +65,7 @@ pub(super) async fn apply(
     }
     let plan = plan.unwrap_or_else(|| before.sold());
     let issued = invoices::apply(tx, now, tenant_id, current, &plan).await?;
-    let granted = grant(tx, now, tenant_id, &before, &issued.paid).await?;
+    let granted = grant(tx, now, tenant_id, &issued.paid).await?;
     let card = match current.payment_method.as_ref().filter(|_| subscription.is_some()) {
         Some(method) => keep_method(tx, now, tenant_id, method).await?,
         None => false,
@@ -78,12 +76,11 @@ pub(super) async fn apply(
     if after.live_at_stripe().is_some() {
         opened(tx, now, tenant_id).await?;
     }
-    if (before.status, before.plan_id, before.cancel_at_period_end)
-        != (after.status, after.plan_id, after.cancel_at_period_end)
-    {
+    let terms = |row: &Row| (row.status, row.plan_id, row.billing_interval.clone(), row.cancel_at_period_end);
+    if terms(&before) != terms(&after) {
         let detail = json!({
-            "from": {"status": before.status, "plan": before.plan, "cancel_at_period_end": before.cancel_at_period_end},
-            "to": {"status": after.status, "plan": plan.slug, "cancel_at_period_end": after.cancel_at_period_end},
+            "from": {"status": before.status, "plan": before.plan, "interval": before.billing_interval, "cancel_at_period_end": before.cancel_at_period_end},
+            "to": {"status": after.status, "plan": plan.slug, "interval": after.billing_interval, "cancel_at_period_end": after.cancel_at_period_end},
             "cause": cause,
         });
         let mut batch = Batch::default();
@@ -102,7 +99,6 @@ pub(super) async fn apply(
         plan: plan.slug,
         is_live: after.live_at_stripe().is_some(),
         paid: issued.paid.into_iter().map(|paid| paid.id).collect(),
-        card_fingerprint: current.payment_method.as_ref().and_then(|method| method.card.as_ref()?.fingerprint.clone()),
     }))
 }
 
@@ -166,9 +162,7 @@ fn next(before: &Row, subscription: &Subscription, plan: Option<&Sold>, unpaid_s
         subscription.is_live() && (subscription.cancel_at_period_end || subscription.cancel_at.is_some());
     after.canceled_at = subscription.canceled_at;
     after.past_due_since = (after.status == Status::PastDue).then_some(unpaid_since);
-    if subscription.status == SubscriptionStatus::Trialing {
-        after.trial_ends_at = subscription.trial_end;
-    }
+    after.trial_ends_at = subscription.trial_end.filter(|_| subscription.status == SubscriptionStatus::Trialing);
     after.next_grant_at = next_grant(before, &after);
     after
 }
@@ -197,24 +191,28 @@ fn next_grant(before: &Row, after: &Row) -> Option<DateTime<Utc>> {
     if is_same { before.next_grant_at } else { first }
 }
 
-/// Grants the credits of each period that was paid for. Those of a first payment came with the sign-up that waited for it.
-async fn grant(tx: &Tx, now: &Now, tenant_id: Uuid, before: &Row, paid: &[Paid]) -> Result<bool, Error> {
-    let waited =
-        before.stripe_subscription_id.is_none() && matches!(before.status, Status::Incomplete | Status::PendingPayment);
-    let mut had = if waited { before.included_credits } else { 0 };
+/// Grants the credits of each period that was paid for, and settles those of parts of one.
+async fn grant(tx: &Tx, now: &Now, tenant_id: Uuid, paid: &[Paid]) -> Result<bool, Error> {
     let mut granted = false;
-    for period in paid.iter().flat_map(|paid| &paid.periods) {
-        let amount = (period.plan.included_credits - std::mem::take(&mut had)).max(0);
-        if amount == 0 {
-            continue;
+    for paid in paid {
+        for period in &paid.periods {
+            let grant = Grant {
+                amount: period.plan.included_credits,
+                key: period.key.clone(),
+                description: format!("Included with {}", period.plan.name),
+                metadata: json!({"plan": period.plan.slug, "period_start": period.start, "period_end": period.end}),
+            };
+            granted |= credits::settle(tx, now, tenant_id, &grant).await?;
         }
-        let grant = Grant {
-            amount,
-            key: period.key.clone(),
-            description: format!("Included with {}", period.plan.name),
-            metadata: json!({"plan": period.plan.slug, "period_start": period.start, "period_end": period.end}),
-        };
-        granted |= credits::grant(tx, now, tenant_id, &grant).await?;
+        if paid.part != 0 {
+            let grant = Grant {
+                amount: paid.part,
+                key: format!("change:{}", paid.external_id),
+                description: "Change of plan".to_owned(),
+                metadata: json!({"invoice_id": paid.id}),
+            };
+            granted |= credits::settle(tx, now, tenant_id, &grant).await?;
+        }
     }
     Ok(granted)
 }
@@ -260,15 +258,8 @@ async fn keep_method(tx: &Tx, now: &Now, tenant_id: Uuid, method: &PaymentMethod
 /// What a live subscription ends: its checkout, and waiting for a bank transfer.
 async fn opened(tx: &Tx, now: &Now, tenant_id: Uuid) -> Result<(), Error> {
     tx.execute_raw(sql(tx, "delete from checkouts where tenant_id = $1", [tenant_id.into()])).await?;
-    let open = "update tenants set status = 'pending', updated_at = $2 where id = $1 and status = 'pending_payment'";
-    if tx.execute_raw(sql(tx, open, [tenant_id.into(), now.at.into()])).await?.rows_affected() == 1 {
-        // Its run waits for the first payment, whatever paid.
-        let follow = "update subscriptions set plan_followed = false where tenant_id = $1";
-        tx.execute_raw(sql(tx, follow, [tenant_id.into()])).await?;
-    }
-    // What was ordered by bank transfer before is not bought twice.
-    let void = "update invoices set status = 'void' where tenant_id = $1 and issuer = 'tenantry' and status = 'open' \
-                and period_start is null";
-    tx.execute_raw(sql(tx, void, [tenant_id.into()])).await?;
-    Ok(())
+    // Its run waits for the first payment, whatever paid.
+    bank::open_tenant(tx, now, tenant_id).await?;
+    // What is open with us is not bought twice.
+    Ok(bank::void(tx, tenant_id).await?)
 }

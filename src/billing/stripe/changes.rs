@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    Client, Error, Interval, Standing,
+    Client, Error, Failure, Interval, Standing, customer,
     prices::{self, Offer},
     subscriptions, sync,
     wire::{Done, PortalSession, Subscription},
@@ -101,12 +101,12 @@ pub async fn change_plan(
     standing(app, tenant_id, "change-plan").await
 }
 
-/// Whether a month of the offer costs more than one of what the tenant is on; where nobody knows, it does.
+/// Whether the offer costs more than what the tenant is on; where nobody knows, it does. Another interval is charged at once, whatever it costs.
 async fn is_more(app: &App, row: &subscriptions::Row, offer: &Offer) -> Result<bool, Error> {
     let Some(plan) = plans::by_slug(app.db.read(), &row.plan).await? else { return Ok(true) };
     let interval = Interval::parse(&row.billing_interval);
     match prices::offer_of(app.db.read(), app.config.billing.sandbox, plan, interval).await {
-        Ok(now) => Ok(offer.a_year() > now.a_year()),
+        Ok(now) => Ok(offer.interval != now.interval || offer.a_year() > now.a_year()),
         Err(Error::Database(error)) => Err(error.into()),
         Err(_) => Ok(true),
     }
@@ -122,7 +122,13 @@ pub async fn portal(app: &App, tenant_id: Uuid) -> Result<String, Error> {
     let customer = row.stripe_customer_id.ok_or(Error::NoSubscription)?;
     let back = format!("{}/billing", app.config.public_url.as_str().trim_end_matches('/'));
     let key = format!("portal:{tenant_id}:{}", app.clock.now().id());
-    let fields = vec![("customer", customer), ("return_url", back)];
-    let session: PortalSession = client.post("portal.create", "billing_portal/sessions", &key, &fields).await?;
-    Ok(session.url)
+    let fields = vec![("customer", customer.clone()), ("return_url", back)];
+    match client.post::<PortalSession>("portal.create", "billing_portal/sessions", &key, &fields).await {
+        Ok(session) => Ok(session.url),
+        Err(Failure::Refused { refusal, .. }) if refusal.is_missing("customer") => {
+            customer::forget(app, tenant_id, &customer).await?;
+            Err(Error::NoSubscription)
+        }
+        Err(failure) => Err(failure.into()),
+    }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Client, Error, customer,
+    Client, Error, Failure, customer,
     prices::Offer,
     subscriptions, sync,
     wire::{CheckoutSession, SessionStatus},
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     app::App,
     audit::{self, Actor},
+    billing::bank,
     clock::Now,
     db::{Tx, failpoint, sql},
     http::RequestId,
@@ -57,7 +58,7 @@ struct Kept {
 /// Opens a checkout of `offer`, or answers the one that is open. One for something else is ended first.
 ///
 /// # Errors
-/// [`Error::AlreadySubscribed`], [`Error::CheckoutInProgress`]; Stripe; the database.
+/// [`Error::AlreadySubscribed`], [`Error::PaidUntil`], [`Error::CheckoutInProgress`]; Stripe; the database.
 pub async fn open(app: &App, buyer: Buyer<'_>, offer: &Offer) -> Result<Session, Error> {
     let client = Client::of(app)?;
     let tenant_id = buyer.tenant_id;
@@ -65,15 +66,26 @@ pub async fn open(app: &App, buyer: Buyer<'_>, offer: &Offer) -> Result<Session,
     if row.live_at_stripe().is_some() {
         return Err(Error::AlreadySubscribed);
     }
-    let customer = customer::ensure(app, &client, tenant_id).await?;
+    if let Some(until) = bank::paid_until(app.db.read(), app.clock.now().at, tenant_id).await? {
+        return Err(Error::PaidUntil(until));
+    }
+    let mut gone = None;
     for _ in 0..ROUNDS {
+        let customer = customer::ensure(app, &client, tenant_id, gone.as_deref()).await?;
         if let Some(kept) = kept(app.db.read(), tenant_id).await? {
             match go_on(app, &client, tenant_id, kept, offer).await? {
                 Some(session) => return Ok(session),
                 None => continue,
             }
         }
-        let made = create(app, &client, tenant_id, &customer, offer).await?;
+        let made = match create(app, &client, tenant_id, &customer, offer).await {
+            Err(Failure::Refused { refusal, .. }) if refusal.is_missing("customer") => {
+                customer::forget(app, tenant_id, &customer).await?;
+                gone = Some(customer);
+                continue;
+            }
+            made => made?,
+        };
         failpoint("stripe::checkout_made")?;
         let now = app.clock.now();
         let Some(url) = made.url else { return Err(Error::Busy) };
@@ -90,11 +102,35 @@ pub async fn open(app: &App, buyer: Buyer<'_>, offer: &Offer) -> Result<Session,
         if row.live_at_stripe().is_some() {
             return Err(Error::AlreadySubscribed);
         }
+        if let Some(until) = bank::paid_until(app.db.read(), now.at, tenant_id).await? {
+            return Err(Error::PaidUntil(until));
+        }
         if self::kept(app.db.read(), tenant_id).await?.is_some_and(|kept| !kept.is_for(offer)) {
             return Err(Error::CheckoutInProgress);
         }
     }
     Err(Error::Busy)
+}
+
+/// Ends the checkout that a tenant has open, if any: it has paid in another way. What Stripe does not answer to is left, and noted.
+pub async fn close(app: &App, tenant_id: Uuid) -> Result<(), Error> {
+    let (Ok(client), Some(kept)) = (Client::of(app), kept(app.db.read(), tenant_id).await?) else { return Ok(()) };
+    if expire(&client, &kept.session_id).await? == SessionStatus::Complete {
+        tracing::error!(feature = "stripe", %tenant_id, session = kept.session_id, "A tenant has paid by card and by bank transfer");
+    }
+    forget(app, tenant_id, &kept.session_id).await
+}
+
+/// Whether a tenant has a payment page.
+pub async fn is_open(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<bool, DbErr> {
+    Ok(kept(db, tenant_id).await?.is_some())
+}
+
+async fn forget(app: &App, tenant_id: Uuid, session_id: &str) -> Result<(), Error> {
+    let tx = app.db.begin().await?;
+    let forget = "delete from checkouts where tenant_id = $1 and session_id = $2";
+    tx.execute_raw(sql(&tx, forget, [tenant_id.into(), session_id.into()])).await?;
+    Ok(tx.commit().await?)
 }
 
 impl Kept {
@@ -131,10 +167,7 @@ async fn go_on(
             return Err(Error::AlreadySubscribed);
         }
     }
-    let tx = app.db.begin().await?;
-    let forget = "delete from checkouts where tenant_id = $1 and session_id = $2";
-    tx.execute_raw(sql(&tx, forget, [tenant_id.into(), kept.session_id.into()])).await?;
-    tx.commit().await?;
+    forget(app, tenant_id, &kept.session_id).await?;
     Ok(None)
 }
 
@@ -144,7 +177,7 @@ async fn create(
     tenant_id: Uuid,
     customer: &str,
     offer: &Offer,
-) -> Result<CheckoutSession, Error> {
+) -> Result<CheckoutSession, Failure> {
     let (id, plan) = (tenant_id.to_string(), offer.plan.slug.clone());
     let page = |path: &str| format!("{}{path}", app.config.public_url.as_str().trim_end_matches('/'));
     let fields = vec![
@@ -161,7 +194,7 @@ async fn create(
         ("subscription_data[metadata][plan]", plan),
     ];
     let key = format!("checkout:{tenant_id}:{}:{}:{}", offer.plan.slug, offer.interval.as_str(), app.clock.now().id());
-    Ok(client.post("checkout.create", "checkout/sessions", &key, &fields).await?)
+    client.post("checkout.create", "checkout/sessions", &key, &fields).await
 }
 
 /// Makes sure that nobody pays in a session any more; answers how it ended.
@@ -172,7 +205,7 @@ async fn expire(client: &Client<'_>, session_id: &str) -> Result<SessionStatus, 
         Ok(session) => Ok(session.status),
         Err(failure) if failure.is_missing() => Ok(SessionStatus::Expired),
         // Only an open one can be ended: another has done it, or somebody has paid.
-        Err(super::Failure::Refused { .. }) => {
+        Err(Failure::Refused { .. }) => {
             let path = format!("checkout/sessions/{session_id}");
             Ok(client.get::<CheckoutSession>("checkout.read", &path, &Vec::new()).await?.status)
         }
@@ -195,7 +228,9 @@ async fn keep(
     expires_at: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let tenant_id = buyer.tenant_id;
-    if subscriptions::lock(tx, tenant_id).await?.is_none_or(|row| row.live_at_stripe().is_some()) {
+    let row = subscriptions::lock(tx, tenant_id).await?;
+    let pays = row.is_none_or(|row| row.live_at_stripe().is_some());
+    if pays || bank::paid_until(tx, now.at, tenant_id).await?.is_some() {
         return Ok(false);
     }
     let insert = "insert into checkouts (tenant_id, session_id, url, plan_id, billing_interval, expires_at, created_at) \

@@ -62,6 +62,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Stripe had no time for us.
+    pub fn unavailable(reason: &str) -> Self {
+        Self::Unavailable { reason: reason.to_owned(), after: None }
+    }
+
     /// Whether there is no such thing at Stripe.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { status, refusal } if *status == 404 || refusal.code.as_deref() == Some("resource_missing"))

@@ -92,8 +92,11 @@ async fn payment_method(
     let id = if subscription.default_payment_method.is_some() {
         subscription.default_payment_method.clone()
     } else {
-        let customer: Customer = client.get("customer.read", &format!("customers/{customer}"), &Vec::new()).await?;
-        customer.invoice_settings.default_payment_method.filter(|_| !customer.deleted)
+        match client.get::<Customer>("customer.read", &format!("customers/{customer}"), &Vec::new()).await {
+            Ok(customer) => customer.invoice_settings.default_payment_method.filter(|_| !customer.deleted),
+            Err(failure) if failure.is_missing() => None,
+            Err(failure) => return Err(failure),
+        }
     };
     let Some(id) = id else { return Ok(None) };
     match client.get("payment_method.read", &format!("payment_methods/{id}"), &Vec::new()).await {
@@ -105,24 +108,29 @@ async fn payment_method(
 
 /// Pays back and ends a subscription that is one too many. Each part may be repeated, and the mark comes first: a crash in between
 /// leaves something that is found again. True where there was something to end.
-pub(super) async fn undo(client: &Client<'_>, duplicate: &Subscription, stays: &str) -> Result<bool, Error> {
+pub(super) async fn undo(
+    client: &Client<'_>,
+    now: DateTime<Utc>,
+    duplicate: &Subscription,
+    stays: &str,
+) -> Result<bool, Error> {
     if !duplicate.is_live() {
         return Ok(false);
     }
     let id = &duplicate.id;
     let path = format!("subscriptions/{id}");
     let mark = vec![("metadata[duplicate_of]", stays.to_owned())];
-    client.post::<Done>("subscription.mark", &path, &format!("duplicate:{id}"), &mark).await?;
+    client.post::<Done>("subscription.mark", &path, &format!("duplicate:{id}:{stays}"), &mark).await?;
     let fields = vec![("subscription", id.clone()), ("status", "paid".into()), ("limit", PAGE.into())];
     let paid: List<Invoice> = client.get("invoice.list", "invoices", &fields).await?;
     for invoice in paid.data.iter().filter(|invoice| invoice.total > 0) {
-        refund(client, invoice).await?;
+        refund(client, now, invoice).await?;
     }
     client.delete::<Done>("subscription.cancel", &path).await?;
     Ok(true)
 }
 
-async fn refund(client: &Client<'_>, invoice: &Invoice) -> Result<(), Failure> {
+async fn refund(client: &Client<'_>, now: DateTime<Utc>, invoice: &Invoice) -> Result<(), Failure> {
     let fields = vec![("invoice", invoice.id.clone()), ("limit", PAGE.into())];
     let paid: List<InvoicePayment> = match &invoice.payment_intent {
         Some(_) => List::default(),
@@ -131,7 +139,8 @@ async fn refund(client: &Client<'_>, invoice: &Invoice) -> Result<(), Failure> {
     let intents = paid.data.into_iter().filter_map(|paid| paid.payment.payment_intent);
     for intent in invoice.payment_intent.clone().into_iter().chain(intents) {
         let fields = vec![("payment_intent", intent.clone()), ("reason", "duplicate".into())];
-        let key = format!("refund:{intent}");
+        // Stripe keeps also a failure under its key: another hour asks anew, and what is paid back already is refused.
+        let key = format!("refund:{intent}:{}", now.format("%Y%m%dT%H"));
         let refunded = client.post::<Done>("refund.create", "refunds", &key, &fields).await;
         match refunded {
             Err(Failure::Refused { refusal, .. }) if refusal.code.as_deref() == Some("charge_already_refunded") => {}

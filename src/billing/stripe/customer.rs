@@ -19,8 +19,14 @@ struct Known {
 }
 
 /// The tenant's id at Stripe; makes it a customer where it is none yet. However many ask at once, and whoever dies in between, it
-/// becomes one customer: its Idempotency-Key is the tenant, and the first id that is kept stays.
-pub(super) async fn ensure(app: &App, client: &Client<'_>, tenant_id: Uuid) -> Result<String, Error> {
+/// becomes one customer: its Idempotency-Key is the tenant, and the first id that is kept stays. `gone` is one that Stripe has just said it knows
+/// nothing of.
+pub(super) async fn ensure(
+    app: &App,
+    client: &Client<'_>,
+    tenant_id: Uuid,
+    gone: Option<&str>,
+) -> Result<String, Error> {
     let known = known(app.db.read(), tenant_id).await?.ok_or(Error::NoSubscription)?;
     if let Some(id) = known.stripe_customer_id {
         return Ok(id);
@@ -30,8 +36,11 @@ pub(super) async fn ensure(app: &App, client: &Client<'_>, tenant_id: Uuid) -> R
         ("name", known.name.clone()),
         ("metadata[tenant_id]", tenant_id.to_string()),
     ];
-    // Stripe refuses a key that comes again with other parameters.
-    let [a, b, c, d, ..] = hash_token(&format!("{}\n{}", known.billing_email, known.name));
+    // Stripe refuses a key that comes again with other parameters, and repeats a failure that it has kept under one: another ten minutes ask anew.
+    // It would also answer the customer that is gone.
+    let asked = app.clock.now().at.timestamp() / 600;
+    let [a, b, c, d, ..] =
+        hash_token(&format!("{}\n{}\n{asked}\n{}", known.billing_email, known.name, gone.unwrap_or_default()));
     let key = format!("customer:{tenant_id}:{a:02x}{b:02x}{c:02x}{d:02x}");
     let made: wire::Customer = client.post("customer.create", "customers", &key, &fields).await?;
     let now = app.clock.now();
@@ -40,6 +49,15 @@ pub(super) async fn ensure(app: &App, client: &Client<'_>, tenant_id: Uuid) -> R
     tx.commit().await?;
     let known = self::known(app.db.read(), tenant_id).await?;
     known.and_then(|known| known.stripe_customer_id).ok_or(Error::NoSubscription)
+}
+
+/// Forgets a customer that Stripe knows nothing of: it was deleted there, or was another account's.
+pub(super) async fn forget(app: &App, tenant_id: Uuid, customer_id: &str) -> Result<(), DbErr> {
+    let text = "update subscriptions set stripe_customer_id = null where tenant_id = $1 and stripe_customer_id = $2";
+    let tx = app.db.begin().await?;
+    tx.execute_raw(sql(&tx, text, [tenant_id.into(), customer_id.into()])).await?;
+    tracing::warn!(feature = "stripe", %tenant_id, customer = customer_id, "Stripe has no such customer any more; the tenant becomes a new one");
+    tx.commit().await
 }
 
 async fn known(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<Option<Known>, DbErr> {

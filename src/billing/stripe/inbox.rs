@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbErr};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
@@ -18,6 +19,8 @@ use crate::{
     outbox::{self, Outcome},
 };
 
+/// Within what the worker gives a try, so that its end is recorded.
+const LONGEST: Duration = Duration::from_secs(25);
 /// When others kept changing the same subscription.
 const BUSY: Duration = Duration::from_secs(1);
 
@@ -27,9 +30,10 @@ pub async fn process(app: &App, payload: &[u8]) -> Outcome {
         Ok(queued) => queued.event_id,
         Err(error) => return Outcome::Refused { error: error.to_string() },
     };
-    match follow(app, &event_id).await {
-        Ok(()) => Outcome::Done,
-        Err(error) => fail(app, &event_id, &error).await,
+    match timeout(LONGEST, follow(app, &event_id)).await {
+        Ok(Ok(())) => Outcome::Done,
+        Ok(Err(error)) => fail(app, &event_id, &error).await,
+        Err(_) => fail(app, &event_id, &Error::Stripe(Failure::unavailable("it answers too slowly"))).await,
     }
 }
 

@@ -13,7 +13,11 @@ use super::{
     wire::{Invoice, InvoiceStatus, Line},
 };
 use crate::{
-    billing::store::{invoice, invoice_line},
+    billing::{
+        credits,
+        months::left_of_month,
+        store::{invoice, invoice_line},
+    },
     clock::Now,
     db::{Batch, Tx, sql},
 };
@@ -32,8 +36,12 @@ pub(super) struct Issued {
 pub(super) struct Paid {
     /// Ours.
     pub id: Uuid,
+    /// Stripe's id of it.
+    pub external_id: String,
     /// What was bought with it.
     pub periods: Vec<Bought>,
+    /// The credits of parts of a period, after a change of plan; below zero where more was paid back.
+    pub part: i64,
 }
 
 /// A period of a plan that was paid for.
@@ -95,8 +103,10 @@ pub(super) async fn apply(
             None => insert(&mut batch, now, tenant_id, &billed, invoice, status, bought.first()),
         };
         if status == "paid" {
-            let periods = if current.is_duplicate(invoice) { Vec::new() } else { bought };
-            issued.paid.push(Paid { id, periods });
+            let is_duplicate = current.is_duplicate(invoice);
+            let periods = if is_duplicate { Vec::new() } else { bought };
+            let part = if is_duplicate { 0 } else { part(tx, invoice).await? };
+            issued.paid.push(Paid { id, external_id: invoice.id.clone(), periods, part });
         }
     }
     batch.send(tx).await?;
@@ -114,24 +124,40 @@ fn status(status: InvoiceStatus) -> Option<&'static str> {
     }
 }
 
-/// The periods that begin with an invoice. A change of plan or interval brings no credits before the next one begins: changing to and fro, which
-/// pays back what is not used, would mint them.
+/// The periods that begin with an invoice.
 async fn bought(tx: &Tx, invoice: &Invoice, plan: &Sold) -> Result<Vec<Bought>, DbErr> {
     let mut bought = Vec::new();
-    let Some(subscription) = invoice.subscription().filter(|_| invoice.billing_reason != "subscription_update") else {
-        return Ok(bought);
-    };
+    let Some(subscription) = invoice.subscription() else { return Ok(bought) };
     for line in invoice.lines.data.iter().filter(|line| line.is_whole_period() && line.amount > 0) {
         let (Some(start), Some(price)) = (line.period.start, line.price_id()) else { continue };
         let plan = sold_at(tx, price).await?.unwrap_or_else(|| plan.clone());
         // A period that follows another has the key of its month, for a year's months may have come to it by themselves. What is bought anew
-        // has one of its own: the month that a trial began on the same day is another.
-        let month = start.format("period:%Y-%m-%d");
-        let goes_on = invoice.billing_reason == "subscription_cycle";
-        let key = if goes_on { month.to_string() } else { format!("{month}:{subscription}") };
+        // has one of its own: the month that a trial, or another interval, began on the same day is another.
+        let month = credits::month_key(start);
+        let key = match invoice.billing_reason.as_str() {
+            "subscription_cycle" => month,
+            "subscription_update" => format!("{month}:{}", invoice.id),
+            _ => format!("{month}:{subscription}"),
+        };
         bought.push(Bought { plan, key, start, end: line.period.end });
     }
     Ok(bought)
+}
+
+/// The credits of the rest of a month, of plans that an invoice charges it for, or pays it back: changing to and fro mints none.
+async fn part(tx: &Tx, invoice: &Invoice) -> Result<i64, DbErr> {
+    let mut credits = 0_i64;
+    for line in invoice.lines.data.iter().filter(|line| line.is_proration()) {
+        let (Some(price), Some(from), Some(to)) = (line.price_id(), line.period.start, line.period.end) else {
+            continue;
+        };
+        let Some(plan) = sold_at(tx, price).await? else { continue };
+        let (left, whole) = left_of_month(from, to);
+        let part = i128::from(plan.included_credits) * i128::from(left) / i128::from(whole);
+        let part = i64::try_from(part).unwrap_or_default() * line.amount.signum();
+        credits = credits.saturating_add(part);
+    }
+    Ok(credits)
 }
 
 async fn settle(tx: &Tx, tenant_id: Uuid, id: Uuid, status: &str, invoice: &Invoice) -> Result<(), DbErr> {

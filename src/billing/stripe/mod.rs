@@ -18,6 +18,7 @@ mod customer;
 mod events;
 pub mod inbox;
 mod invoices;
+mod leave;
 pub mod prices;
 pub mod reconcile;
 pub mod signature;
@@ -29,13 +30,15 @@ pub mod wire;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 
 pub use access::Access;
 pub use apply::Applied;
 pub use changes::{cancel, change_plan, portal, resume};
-pub use checkout::{Buyer, Session, open as open_checkout};
+pub use checkout::{Buyer, Session, close as close_checkout, is_open as has_checkout, open as open_checkout};
 pub use client::{Client, Failure, STRIPE_VERSION};
+pub use leave::leave;
 pub use prices::Interval;
 pub use subscriptions::{Standing, is_customer, standing};
 pub use sync::sync;
@@ -64,6 +67,9 @@ pub enum Error {
     /// The tenant has a subscription at Stripe.
     #[error("the tenant has a subscription already")]
     AlreadySubscribed,
+    /// The tenant has paid by bank transfer, until then.
+    #[error("the tenant has paid by bank transfer until {0}")]
+    PaidUntil(DateTime<Utc>),
     /// Another checkout of the tenant was opened at the same moment, for something else.
     #[error("another checkout was opened at the same time")]
     CheckoutInProgress,
@@ -118,6 +124,13 @@ impl From<Error> for Problem {
             }
             Error::AlreadySubscribed => {
                 Self::conflict("ALREADY_SUBSCRIBED", "There is a subscription already. Change its plan instead.")
+            }
+            Error::PaidUntil(until) => {
+                let detail = format!(
+                    "This is paid by bank transfer until {}. Pay by card from then on, or change the plan.",
+                    until.format("%-d %B %Y")
+                );
+                Self::conflict("ALREADY_SUBSCRIBED", detail)
             }
             Error::CheckoutInProgress => {
                 let detail = "Another checkout was opened at the same time, for another plan. Try again.";

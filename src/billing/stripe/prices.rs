@@ -137,11 +137,16 @@ pub(super) async fn sold_at(db: &impl ConnectionTrait, price_id: &str) -> Result
     if let Some(sold) = Sold::find_by_statement(sql(db, &query, [price_id.into()])).one(db).await? {
         return Ok(Some(sold));
     }
-    let named = price_id.strip_prefix("price_").and_then(|name| name.rsplitn(3, '_').nth(2));
-    match named {
+    match slug_of(price_id) {
         Some(slug) => sold_as(db, slug).await,
         None => Ok(None),
     }
+}
+
+/// The plan that the name of a price of the sandbox says.
+fn slug_of(price_id: &str) -> Option<&str> {
+    let (name, _amount) = price_id.strip_prefix("price_")?.rsplit_once('_')?;
+    Some(name.rsplit_once('_')?.0)
 }
 
 /// The plan of a slug.
@@ -156,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_price_of_the_sandbox_says_what_it_is() {
-        assert_eq!(price_id("pro", "month", 14_900), "price_pro_month_14900");
+        assert_eq!(slug_of(&price_id("pro_max", "month", 14_900)), Some("pro_max"));
+        assert_eq!(slug_of("price_1MoBy5LkdIwHu7ixZhnattbh"), None);
         assert_eq!(Interval::parse("week"), None);
     }
 }

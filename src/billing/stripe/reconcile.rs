@@ -27,6 +27,9 @@ const PAGES: usize = 5;
 /// What Stripe says now may be a moment before its event is processed here.
 const SETTLING: TimeDelta = TimeDelta::minutes(2);
 
+/// How long an event may wait before nobody waits for it.
+const WAITING: TimeDelta = TimeDelta::hours(1);
+
 /// What a round found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round {
@@ -93,14 +96,16 @@ pub async fn round(app: &App) -> Result<Round, Error> {
     Ok(round)
 }
 
-/// Customers of Stripe's that were not looked at for a whole period, and of whom no event waits.
+/// Customers of Stripe's that were not looked at for a whole period, and of whom no event has just come.
 async fn due(app: &App) -> Result<Vec<Uuid>, DbErr> {
     let before = app.clock.now().at.checked_sub_signed(every(app).min(TimeDelta::days(36_500)));
     let query = "select s.tenant_id from subscriptions s where s.stripe_customer_id is not null \
                  and (s.stripe_synced_at is null or s.stripe_synced_at <= $1) and not exists (select 1 from stripe_events e \
-                 where e.tenant_id = s.tenant_id and e.status = 'pending') order by s.stripe_synced_at nulls first limit $2";
+                 where e.tenant_id = s.tenant_id and e.status = 'pending' and e.received_at > $3) \
+                 order by s.stripe_synced_at nulls first limit $2";
     let db = app.db.read();
-    let values = [before.unwrap_or_default().into(), i64::try_from(BATCH).unwrap_or(i64::MAX).into()];
+    let waiting = app.clock.now().at - WAITING;
+    let values = [before.unwrap_or_default().into(), i64::try_from(BATCH).unwrap_or(i64::MAX).into(), waiting.into()];
     let rows = db.query_all_raw(sql(db, query, values)).await?;
     rows.iter().map(|row| row.try_get("", "tenant_id")).collect()
 }

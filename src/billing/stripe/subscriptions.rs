@@ -99,7 +99,7 @@ pub(super) async fn lock(tx: &Tx, tenant_id: Uuid) -> Result<Option<Row>, DbErr>
 pub(super) async fn write(tx: &Tx, at: DateTime<Utc>, tenant_id: Uuid, row: &Row) -> Result<(), DbErr> {
     let update = "update subscriptions set plan_id = $2, status = $3, trial_ends_at = $4, current_period_start = $5, \
                   current_period_end = $6, billing_interval = $7, cancel_at_period_end = $8, canceled_at = $9, past_due_since = $10, \
-                  next_grant_at = $11, plan_followed = $12, stripe_subscription_id = $13, updated_at = $14 where tenant_id = $1";
+                  next_grant_at = $11, plan_followed = $12, stripe_subscription_id = $13, updated_at = $14, billing_anchor = $5 where tenant_id = $1";
     let values = [
         tenant_id.into(),
         row.plan_id.into(),

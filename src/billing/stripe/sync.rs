@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Applied, Client, Error,
+    Applied, Client, Error, Failure,
     apply::apply,
     current::{self, Current},
     subscriptions,
@@ -39,12 +39,10 @@ pub async fn sync(app: &App, tenant_id: Uuid, cause: &str) -> Result<Applied, Er
         let before = subscriptions::find(app.db.read(), tenant_id).await?.ok_or(Error::NoSubscription)?;
         let customer = before.stripe_customer_id.as_deref().ok_or(Error::NoSubscription)?;
         let current = Current::of(&client, customer, before.stripe_subscription_id.as_deref()).await?;
-        let undone = undo(&client, &current).await?;
         failpoint("stripe::asked")?;
         let now = app.clock.now();
         let tx = app.db.begin().await?;
         if let Some(applied) = apply(&tx, &now, tenant_id, before.stripe_synced_at, &current, cause).await? {
-            note_undone(&tx, &now, tenant_id, &undone).await?;
             notices::receipts(&tx, &now, &app.post, tenant_id, &applied.paid).await?;
             failpoint("stripe::applied")?;
             tx.commit().await?;
@@ -57,6 +55,8 @@ pub async fn sync(app: &App, tenant_id: Uuid, cause: &str) -> Result<Applied, Er
                 // Whose payment failed hears of it now, and not with the next round.
                 notices::send(app, &now).await?;
             }
+            // After what counts: a refund that Stripe refuses holds nothing else up.
+            undo(app, &client, tenant_id, &current).await?;
             return Ok(applied);
         }
         tx.rollback().await?;
@@ -64,30 +64,34 @@ pub async fn sync(app: &App, tenant_id: Uuid, cause: &str) -> Result<Applied, Er
     Err(Error::Busy)
 }
 
-/// Ends what is one too many; answers what was ended.
-async fn undo(client: &Client<'_>, current: &Current) -> Result<Vec<String>, Error> {
-    let mut undone = Vec::new();
-    let Some(stays) = &current.subscription else { return Ok(undone) };
+/// Ends what is one too many. What Stripe refuses to pay back is tried again with the next look, and told to the operator.
+async fn undo(app: &App, client: &Client<'_>, tenant_id: Uuid, current: &Current) -> Result<(), Error> {
+    let Some(stays) = &current.subscription else { return Ok(()) };
     for duplicate in &current.duplicates {
-        if current::undo(client, duplicate, &stays.id).await? {
-            tracing::warn!(
-                feature = "stripe",
-                subscription = duplicate.id,
-                "A second subscription was paid back and ended"
-            );
-            undone.push(duplicate.id.clone());
+        let id = &duplicate.id;
+        match current::undo(client, app.clock.now().at, duplicate, &stays.id).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!(feature = "stripe", subscription = id, "A second subscription was paid back and ended");
+                let tx = app.db.begin().await?;
+                note_undone(&tx, &app.clock.now(), tenant_id, id).await?;
+                tx.commit().await?;
+            }
+            Err(Error::Stripe(Failure::Refused { status, refusal })) => {
+                metrics::counter!("tenantry_stripe_refunds_refused_total").increment(1);
+                tracing::error!(feature = "stripe", %tenant_id, subscription = id, status, %refusal, "A second subscription could not be paid back");
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(undone)
+    Ok(())
 }
 
-async fn note_undone(tx: &Tx, now: &Now, tenant_id: Uuid, undone: &[String]) -> Result<(), DbErr> {
+async fn note_undone(tx: &Tx, now: &Now, tenant_id: Uuid, id: &str) -> Result<(), DbErr> {
     let mut batch = Batch::default();
-    for id in undone {
-        let detail = json!({"subscription": id});
-        let (actor, action) = (audit::Actor::System, "subscription.duplicate_refunded");
-        let event = audit::Event { actor, tenant_id: Some(tenant_id), action, request_id: None, detail };
-        audit::append(&mut batch, now, event);
-    }
+    let detail = json!({"subscription": id});
+    let (actor, action) = (audit::Actor::System, "subscription.duplicate_refunded");
+    let event = audit::Event { actor, tenant_id: Some(tenant_id), action, request_id: None, detail };
+    audit::append(&mut batch, now, event);
     batch.send(tx).await.map_err(|refused| refused.source)
 }

@@ -23,6 +23,12 @@ create table tenant_feature_overrides (
 alter table subscriptions add column billing_interval text not null default 'month' check (billing_interval in ('month', 'year'));
 -- Since when a payment is missing; the grace time counts from here.
 alter table subscriptions add column past_due_since timestamptz;
+-- What the days of its periods count from: one that began on a 31st comes back to it.
+alter table subscriptions add column billing_anchor timestamptz;
+update subscriptions set billing_anchor = current_period_start;
+-- Credits that were given and are not paid for. What is paid for next is set off against them.
+alter table subscriptions add column credits_advanced bigint not null default 0 check (credits_advanced >= 0);
+update subscriptions set credits_advanced = (select p.included_credits from plans p where p.id = subscriptions.plan_id) where status in ('pending_payment', 'incomplete');
 -- When it was ended, or told to end with its period.
 alter table subscriptions add column canceled_at timestamptz;
 -- When the next month's credits are due; null where none are.
@@ -65,6 +71,8 @@ alter table invoices add column period_end timestamptz;
 create unique index invoices_external_key on invoices (external_id);
 create index invoices_issued_idx on invoices (tenant_id, issued_at);
 create index invoices_open_idx on invoices (due_at) where status = 'open';
+-- A tenant has one invoice of ours to pay at most.
+create unique index invoices_one_open_key on invoices (tenant_id) where status = 'open' and issuer = 'tenantry';
 update invoices set plan_id = (select s.plan_id from subscriptions s where s.tenant_id = invoices.tenant_id), billing_interval = 'month';
 
 -- The checkout session that a tenant may pay in. One at a time, so that two tabs cannot buy twice.
@@ -101,7 +109,7 @@ create table stripe_events (
 create index stripe_events_received_idx on stripe_events (received_at, id);
 create index stripe_events_tenant_idx on stripe_events (tenant_id);
 
--- Who has had a trial: keyed hashes of an address's family, or of a card. They outlive the tenant.
+-- Who has had a trial: keyed hashes of an address's family. They outlive the tenant.
 create table trial_claims (
   id bytea primary key,
   tenant_id uuid not null,

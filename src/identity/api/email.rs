@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Accepted, Nothing, ProofToken, cool_down};
+use super::{Accepted, ProofToken, cool_down};
 use crate::{
     app::App,
     audit::{self, Actor},
     clock::Now,
     db::Tx,
-    http::{IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
+    http::{IdempotencyKey, Nothing, Once, Posted, Problem, Reply, RequestId},
     identity::{
         Error, Known,
         claim::Before,

@@ -96,11 +96,6 @@ struct Address {
     email: String,
 }
 
-/// Nothing to say.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
-
 /// The request was taken.
 #[derive(Serialize, ToSchema)]
 struct Accepted {

@@ -5,13 +5,12 @@ use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::Nothing;
 use crate::{
     app::App,
     audit::{self, Actor},
     clock::Now,
     db::Tx,
-    http::{self, Listing, PageQuery, Path, Problem, Query, RequestId},
+    http::{self, Listing, Nothing, PageQuery, Path, Problem, Query, RequestId},
     identity::{
         CurrentUser, Error,
         sessions::{self, Ended, SessionView},

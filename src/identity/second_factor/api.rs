@@ -12,10 +12,10 @@ use crate::{
     app::App,
     clock::Now,
     db::Tx,
-    http::{self, IdempotencyKey, Once, Posted, Problem, Reply, RequestId},
+    http::{self, IdempotencyKey, Nothing, Once, Posted, Problem, Reply, RequestId},
     identity::{
         Client, CurrentUser, Error,
-        api::{Nothing, tokens},
+        api::tokens,
         attempts::UserTry,
         reauth,
         sessions::{Opened, TokenSet},

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{DAY, Member, PASSWORD, REGISTER, register, round, subjects, text};
+use super::{Member, PASSWORD, REGISTER, register, round, subjects, text};
 use crate::support::{Product, healthy};
 
 async fn by_bank(product: &Product, name: &str) -> Member {
@@ -121,6 +121,5 @@ on_both! {
         let open = product.admin_get("/invoices?status=void").await.expect(200);
         assert_eq!(open["data"][0]["tenant_id"], json!(member.tenant));
         assert_eq!(product.admin_get("/invoices?status=open").await.expect(200)["data"], json!([]));
-        product.advance(DAY).await;
     }
 }

@@ -3,6 +3,11 @@
 mod bank;
 mod change;
 mod credits;
+mod leaving;
+mod orders;
+mod pages;
+mod repeats;
+mod rounds;
 mod state;
 mod time;
 mod walk;
@@ -13,6 +18,7 @@ use crate::support::Product;
 
 const REGISTER: &str = "/api/v1/auth/register";
 const LOGIN: &str = "/api/v1/auth/login";
+const CHANGE: &str = "/api/v1/billing/change-plan";
 const STATE: &str = "/api/v1/billing/state";
 const PASSWORD: &str = "correct-horse-battery";
 const DAY: i64 = 24 * 60 * 60;
@@ -59,4 +65,30 @@ async fn subjects(product: &Product, to: &str) -> Vec<String> {
 /// Does what billing has to do by itself, now.
 async fn round(product: &Product) {
     tenantry::billing::jobs::round(&product.app).await.expect("a round");
+}
+
+/// A tenant on Growth that has paid its first month by bank transfer, and is set up.
+async fn on_growth(product: &Product, name: &str) -> Member {
+    let member = register(product, name, json!({"plan_slug": "growth", "payment_method": "bank_transfer"})).await;
+    pay(product, &member.made["invoice"]["id"]).await;
+    product.provisioned(&member.token, &member.tenant).await;
+    member
+}
+
+/// The operator marks an invoice paid.
+async fn pay(product: &Product, invoice: &Value) {
+    product.admin_post(&format!("/invoices/{}/mark-paid", text(invoice)), &json!({})).await.expect(200);
+}
+
+/// Orders a plan by bank transfer. Answers the invoice's id.
+async fn order(product: &Product, member: &Member, plan: &str, interval: &str) -> Value {
+    let body = json!({"plan_slug": plan, "interval": interval, "payment_method": "bank_transfer"});
+    product.post_as(&member.token, CHANGE, &body).await.expect(200)["invoice_id"].clone()
+}
+
+/// Lets days go by, and what they bring.
+async fn days(product: &Product, member: &mut Member, days: i64) {
+    product.app.clock.advance(chrono::TimeDelta::days(days));
+    round(product).await;
+    member.returns(product).await;
 }

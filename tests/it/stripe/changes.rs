@@ -2,29 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Tenant, buy,
-    model::{Fault, Stripe},
-    register, start_idle, text,
-};
-use crate::support::{Answer, Product};
+use super::{Tenant, model::Fault, on_pro, register, start_idle, text};
+use crate::support::{Answer, Browser, Product};
 
 async fn post(product: &Product, tenant: &Tenant, path: &str, body: &Value) -> Answer {
     product.post_as(&tenant.token, &format!("/api/v1/billing/{path}"), body).await
 }
 
-/// A tenant on Pro by the month, as it is known here too.
-async fn on_pro(product: &Product, stripe: &Stripe) -> (Tenant, String) {
-    let acme = register(product, "Acme").await;
-    let subscription = buy(product, stripe, &acme, "pro", "month").await;
-    tenantry::billing::stripe::sync(&product.app, acme.id.parse().unwrap(), "test").await.unwrap();
-    (acme, subscription)
-}
-
 on_both! {
     async fn canceled_with_its_period_and_resumed(database: Database) {
         let (product, stripe) = start_idle(database).await;
-        let (acme, subscription) = on_pro(&product, &stripe).await;
+        let (acme, subscription) = on_pro(&product, &stripe, "Acme").await;
         for _ in 0..2 {
             let ending = post(&product, &acme, "cancel", &json!({})).await.expect(200);
             assert_eq!((&ending["status"], &ending["cancel_at_period_end"], &ending["plan"]), (&json!("active"), &json!(true), &json!("pro")));
@@ -43,7 +31,7 @@ on_both! {
 on_both! {
     async fn more_is_charged_at_once_and_less_is_set_off(database: Database) {
         let (product, stripe) = start_idle(database).await;
-        let (acme, subscription) = on_pro(&product, &stripe).await;
+        let (acme, subscription) = on_pro(&product, &stripe, "Acme").await;
         let up = post(&product, &acme, "change-plan", &json!({"plan_slug": "scale"})).await.expect(200);
         assert_eq!((&up["plan"], &up["interval"], &up["status"]), (&json!("scale"), &json!("month"), &json!("active")));
         let down = post(&product, &acme, "change-plan", &json!({"plan_slug": "starter"})).await.expect(200);
@@ -57,10 +45,12 @@ on_both! {
         assert_eq!(asked, [
             pair("price_m_scale", "always_invoice"),
             pair("price_m_starter", "create_prorations"),
-            pair("price_y_starter", "create_prorations"),
+            // Another interval begins a period, which is charged at once.
+            pair("price_y_starter", "always_invoice"),
         ]);
-        // A change brings no credits before the next period: to and fro would mint them.
-        assert_eq!(product.database.count("select count(*) as n from credit_transactions where transaction_type = 'grant'").await, 2);
+        // The sign-up's, and what the last of the three plans brings for the month that has just begun: to and fro mints none.
+        let balance = product.database.count("select balance as n from credit_balances").await;
+        assert!((55_000..55_050).contains(&balance), "{balance}");
         let same = post(&product, &acme, "change-plan", &json!({"plan_slug": "starter", "interval": "year"})).await.expect(200);
         assert_eq!((same["plan"].clone(), stripe.calls(&format!("POST /v1/subscriptions/{subscription}")).len()), (json!("starter"), 3));
         assert_eq!(product.database.count("select count(*) as n from subscriptions where not plan_followed").await, 1);
@@ -70,7 +60,7 @@ on_both! {
 on_both! {
     async fn a_declined_card_changes_nothing(database: Database) {
         let (product, stripe) = start_idle(database).await;
-        let (acme, subscription) = on_pro(&product, &stripe).await;
+        let (acme, subscription) = on_pro(&product, &stripe, "Acme").await;
         stripe.fail(&format!("POST /v1/subscriptions/{subscription}"), [Fault::Declined]);
         let refused = post(&product, &acme, "change-plan", &json!({"plan_slug": "scale"})).await.expect_problem(402, "PAYMENT_FAILED");
         assert_eq!(refused["detail"], "Your card was declined.");
@@ -96,7 +86,7 @@ on_both! {
 on_both! {
     async fn the_portal_is_for_those_who_pay(database: Database) {
         let (product, stripe) = start_idle(database).await;
-        let (acme, _) = on_pro(&product, &stripe).await;
+        let (acme, _) = on_pro(&product, &stripe, "Acme").await;
         let portal = post(&product, &acme, "portal-session", &json!({})).await.expect(201);
         assert_eq!(text(&portal["url"]), "https://portal.stripe.test/1");
         let asked = &stripe.calls("POST /v1/billing_portal/sessions")[0];
@@ -105,5 +95,54 @@ on_both! {
         for path in ["portal-session", "cancel", "resume"] {
             post(&product, &acme, path, &json!({})).await.expect_problem(403, "FORBIDDEN");
         }
+    }
+}
+
+on_both! {
+    async fn a_page_says_what_a_change_costs_before_anything_is_charged(database: Database) {
+        let (product, stripe) = start_idle(database).await;
+        let (acme, subscription) = on_pro(&product, &stripe, "Acme").await;
+        let mut browser = Browser::new(&product);
+        browser.go("/signin").await;
+        browser.send(&browser.form("/signin").fill("email", "acme@example.com").fill("password", "correct-horse-battery")).await;
+        let shows = |browser: &Browser<'_>, text: &str| assert!(browser.html.contains(text), "{text}: {}", browser.html);
+        browser.go("/billing").await;
+        shows(&browser, "/billing/change?plan=growth&amp;interval=month");
+        assert!(!browser.html.contains("/billing/checkout") && !browser.html.contains("/billing/bank-transfer"), "{}", browser.html);
+        // By the year everything is offered again, this plan too.
+        browser.go("/billing?interval=year").await;
+        shows(&browser, "/billing/change?plan=pro&amp;interval=year");
+
+        browser.go("/billing/change?plan=growth&interval=month").await;
+        shows(&browser, "What you have paid too much is set off");
+        browser.go("/billing/change?plan=scale&interval=year").await;
+        shows(&browser, "Scale, 3,990 USD a year; the difference for what is left of this period is charged to your card now");
+        let mut form = browser.form("/billing/change-plan");
+        form.action = "/billing/checkout".into();
+        browser.send(&form).await;
+        assert_eq!(browser.path, "/billing/change?plan=scale&interval=year", "who pays already is not charged by one press");
+        let changes = || stripe.calls(&format!("POST /v1/subscriptions/{subscription}")).len();
+        assert_eq!(changes(), 0);
+        let form = browser.form("/billing/change-plan");
+        for _ in 0..2 {
+            browser.send(&form).await;
+            assert_eq!(browser.path, "/billing?done=changed", "{}", browser.html);
+        }
+        assert_eq!(changes(), 1);
+        shows(&browser, "3,990 USD a year");
+        shows(&browser, "href=\"/billing?interval=year#offers\" aria-current=\"true\"");
+        let state = product.get_as(&acme.token, "/api/v1/billing/state").await.expect(200);
+        assert_eq!((&state["subscription"]["plan"], &state["subscription"]["interval"]), (&json!("scale"), &json!("year")));
+
+        browser.go("/billing/change?plan=free").await;
+        browser.send(&browser.form("/billing/change-plan")).await;
+        assert_eq!(browser.path, "/billing?done=canceled", "{}", browser.html);
+        shows(&browser, "Ends with its period");
+        let keep = browser.form("/billing/resume");
+        browser.send(&keep).await;
+        shows(&browser, "The subscription goes on");
+        stripe.fail(&format!("POST /v1/subscriptions/{subscription}"), [Fault::Declined]);
+        browser.send(&browser.form("/billing/cancel")).await;
+        shows(&browser, "That did not work");
     }
 }

@@ -1,11 +1,9 @@
 //! What happens to customers: they buy, pay, do not pay, change their minds, and end.
 
+use chrono::{DateTime, Months};
 use serde_json::{Value, json};
 
 use super::model::{Stripe, World};
-
-/// Seconds of a month, in a calendar of twelve such.
-pub const MONTH: i64 = 30 * 86_400;
 
 /// What a price's name says: interval and plan.
 pub fn read_price(price: &str) -> (&'static str, &str, i64) {
@@ -19,8 +17,9 @@ pub fn read_price(price: &str) -> (&'static str, &str, i64) {
     if interval == "y" { ("year", plan, monthly * 10) } else { ("month", plan, monthly) }
 }
 
-fn length(price: &str) -> i64 {
-    if read_price(price).0 == "year" { 12 * MONTH } else { MONTH }
+fn period_end(price: &str, start: i64) -> i64 {
+    let months = if read_price(price).0 == "year" { 12 } else { 1 };
+    (DateTime::from_timestamp_secs(start).expect("a time") + Months::new(months)).timestamp()
 }
 
 fn text(value: &Value) -> String {
@@ -35,7 +34,7 @@ impl World {
     fn items(price: &str, start: i64) -> Value {
         let (interval, _, amount) = read_price(price);
         json!({"object": "list", "data": [{
-            "id": "si_1", "object": "subscription_item", "quantity": 1, "current_period_start": start, "current_period_end": start + length(price),
+            "id": "si_1", "object": "subscription_item", "quantity": 1, "current_period_start": start, "current_period_end": period_end(price, start),
             "price": {"id": price, "object": "price", "unit_amount": amount, "currency": "usd", "recurring": {"interval": interval, "interval_count": 1}},
         }]})
     }
@@ -61,7 +60,7 @@ impl World {
             "cancel_at_period_end": false, "cancel_at": null, "canceled_at": null, "ended_at": null, "trial_end": null,
             "default_payment_method": card, "metadata": metadata, "livemode": false,
         }));
-        self.invoice(&id, "subscription_create", (price, false), true);
+        self.invoice(&id, "subscription_create", price, true);
         self.emit("customer.subscription.created", &id);
         id
     }
@@ -84,21 +83,33 @@ impl World {
         self.emit("customer.subscription.updated", subscription);
     }
 
-    /// An invoice for the period of now, or for a part of it. Answers its id.
-    fn invoice(&mut self, subscription: &str, reason: &str, line: (&str, bool), pays: bool) -> String {
+    /// The line of a price from some time to the end of its period: of the whole of it, or of a part that is charged or paid back.
+    fn line(price: &str, subscription: &str, (start, end): (i64, i64), part: Option<i64>) -> Value {
+        let amount = read_price(price).2 * part.unwrap_or(2) / 2;
+        json!({"id": format!("il_{price}_{amount}_{start}"), "object": "line_item", "amount": amount, "currency": "usd", "description": format!("1 × {price}"),
+            "quantity": 1, "period": {"start": start, "end": end}, "pricing": {"type": "price_details", "price_details": {"price": price, "product": "prod_1"}},
+            "parent": {"type": "subscription_item_details", "subscription_item_details": {"subscription": subscription, "proration": part.is_some()}}})
+    }
+
+    fn period(&self, subscription: &str) -> (i64, i64) {
+        let item = &self.objects[subscription]["items"]["data"][0];
+        (item["current_period_start"].as_i64().unwrap(), item["current_period_end"].as_i64().unwrap())
+    }
+
+    /// An invoice for the period of now.
+    fn invoice(&mut self, subscription: &str, reason: &str, price: &str, pays: bool) {
+        let line = Self::line(price, subscription, self.period(subscription), None);
+        self.invoice_of(subscription, reason, &[line], pays);
+    }
+
+    fn invoice_of(&mut self, subscription: &str, reason: &str, lines: &[Value], pays: bool) {
         let (id, customer) = (self.id("in"), text(&self.objects[subscription]["customer"]));
-        let item = self.objects[subscription]["items"]["data"][0].clone();
-        let period = json!({"start": item["current_period_start"], "end": item["current_period_end"]});
-        let (price, proration) = line;
-        let total = read_price(price).2 / if proration { 2 } else { 1 };
-        let row = json!({"id": format!("il_{id}"), "object": "line_item", "amount": total, "currency": "usd", "description": format!("1 × {price}"), "quantity": 1,
-            "period": period, "pricing": {"type": "price_details", "price_details": {"price": price, "product": "prod_1"}},
-            "parent": {"type": "subscription_item_details", "subscription_item_details": {"subscription": subscription, "proration": proration}}});
+        let total: i64 = lines.iter().map(|line| line["amount"].as_i64().unwrap()).sum();
         self.put(json!({
             "id": id, "object": "invoice", "number": id.replace("in_", "STRIPE-"), "status": "open", "currency": "usd", "total": total, "customer": customer,
             "customer_name": "Acme, as Stripe knows it", "customer_email": "books@example.com", "customer_address": {"country": "GB"},
             "billing_reason": reason, "attempt_count": 1, "created": self.now, "due_date": null, "hosted_invoice_url": format!("https://invoice.stripe.test/{id}"),
-            "status_transitions": {"finalized_at": self.now, "paid_at": null}, "lines": {"object": "list", "data": [row], "has_more": false},
+            "status_transitions": {"finalized_at": self.now, "paid_at": null}, "lines": {"object": "list", "data": lines, "has_more": false},
             "parent": {"type": "subscription_details", "subscription_details": {"subscription": subscription, "metadata": {}}},
         }));
         self.emit("invoice.finalized", &id);
@@ -111,7 +122,6 @@ impl World {
         } else {
             self.emit("invoice.payment_failed", &id);
         }
-        id
     }
 
     /// The period ends: the next begins, or nothing does where that was said.
@@ -127,7 +137,7 @@ impl World {
         let status = if pays { "active" } else { "past_due" };
         self.set(subscription, &json!({"items": items, "status": status}));
         self.emit("customer.subscription.updated", subscription);
-        self.invoice(subscription, "subscription_cycle", (&price, false), pays);
+        self.invoice(subscription, "subscription_cycle", &price, pays);
     }
 
     fn open_invoices(&self, subscription: &str) -> Vec<String> {
@@ -164,16 +174,21 @@ impl World {
         self.end(subscription);
     }
 
-    /// Another price from now on. In the same interval a part of the period is charged; in another a new period begins.
+    /// Another price from now on. What is left of the old one is paid back; in the same interval what is left is charged, in another a new period
+    /// begins.
     pub fn change(&mut self, subscription: &str, price: &str) {
         self.now += 60;
         let old = self.price_of(subscription);
-        let start = self.objects[subscription]["items"]["data"][0]["current_period_start"].as_i64().unwrap();
+        let (start, end) = self.period(subscription);
         let anew = read_price(&old).0 != read_price(price).0;
         let items = Self::items(price, if anew { self.now } else { start });
         self.set(subscription, &json!({"items": items}));
         self.emit("customer.subscription.updated", subscription);
-        self.invoice(subscription, "subscription_update", (price, !anew), true);
+        let left = (self.now, end);
+        let begins = if anew { (self.period(subscription), None) } else { (left, Some(1)) };
+        let lines = [(old.as_str(), left, Some(-1)), (price, begins.0, begins.1)];
+        let lines = lines.map(|(price, period, part)| Self::line(price, subscription, period, part));
+        self.invoice_of(subscription, "subscription_update", &lines, true);
     }
 
     /// It is to end with its period, or is to go on after all.
@@ -182,6 +197,21 @@ impl World {
         let at = if ends { json!(self.now) } else { Value::Null };
         self.set(subscription, &json!({"cancel_at_period_end": ends, "canceled_at": at}));
         self.emit("customer.subscription.updated", subscription);
+    }
+
+    /// A customer is deleted, and with it go its cards and what it pays for. Of one of another account nothing at all is known.
+    pub fn delete_customer(&mut self, customer: &str, is_known: bool) {
+        let ids = |object: &Value| (object["customer"] == customer).then(|| text(&object["id"]));
+        let live = |object: &&Value| object["status"] != "canceled";
+        let subscriptions: Vec<_> = self.all("subscription").iter().filter(live).filter_map(ids).collect();
+        for subscription in subscriptions {
+            self.set(&subscription, &json!({"default_payment_method": null}));
+            self.end(&subscription);
+        }
+        self.objects.remove(customer);
+        if is_known {
+            self.put(json!({"id": customer, "object": "customer", "deleted": true}));
+        }
     }
 
     /// It ends now.

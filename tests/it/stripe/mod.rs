@@ -1,13 +1,19 @@
 //! Billing by Stripe, against a Stripe of the tests' own: what is bought, what comes by webhook, and what happens when either side is late, down or wrong.
 
 mod admin;
+mod bank;
 mod changes;
 mod checkout;
+mod credits;
+mod customers;
+mod duplicates;
 mod faults;
 mod inbox;
+mod leaving;
 mod life;
 mod model;
 mod reconcile;
+mod repeats;
 mod seeds;
 mod webhook;
 
@@ -121,4 +127,17 @@ impl Chance {
             items.swap(at, self.below(at + 1));
         }
     }
+}
+
+/// Brings a tenant to what Stripe says.
+async fn synced(product: &Product, tenant: &Tenant) {
+    tenantry::billing::stripe::sync(&product.app, tenant.id.parse().unwrap(), "test").await.expect("asks Stripe");
+}
+
+/// A tenant that pays for Pro by the month, as it is known here too; and its subscription at Stripe.
+async fn on_pro(product: &Product, stripe: &Stripe, name: &str) -> (Tenant, String) {
+    let tenant = register(product, name).await;
+    let subscription = buy(product, stripe, &tenant, "pro", "month").await;
+    synced(product, &tenant).await;
+    (tenant, subscription)
 }

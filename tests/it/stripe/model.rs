@@ -24,6 +24,8 @@ pub enum Fault {
     RateLimited(u64),
     /// Done, and the connection breaks before the answer is there.
     LostAnswer,
+    /// Done, and the answer never comes.
+    Hang,
     /// The card is declined.
     Declined,
 }
@@ -150,7 +152,7 @@ impl World {
         let fault = fault.and_then(|(_, faults)| faults.pop_front());
         match fault {
             Some(Fault::Status(_) | Fault::RateLimited(_) | Fault::Declined) => return (fault, Value::Null),
-            Some(Fault::LostAnswer) | None => {}
+            Some(Fault::LostAnswer | Fault::Hang) | None => {}
         }
         let known = call.key.as_ref().and_then(|key| self.answers.get(key)).cloned();
         let answer = known.unwrap_or_else(|| self.act(call));
@@ -180,6 +182,9 @@ impl World {
                 self.put(json!({"id": id, "object": "customer", "email": fields["email"], "name": fields["name"],
                     "metadata": {"tenant_id": fields["metadata[tenant_id]"]}, "invoice_settings": {"default_payment_method": null}}));
                 self.objects[&id].clone()
+            }
+            ("POST", ["checkout" | "billing_portal", "sessions"]) if !self.is_customer(&fields["customer"]) => {
+                json!({"refused": 400, "error": {"type": "invalid_request_error", "code": "resource_missing", "param": "customer", "message": "No such customer."}})
             }
             ("POST", ["checkout", "sessions"]) => {
                 let id = self.id("cs_test");
@@ -214,6 +219,10 @@ impl World {
             }
             _ => refusal(404, "invalid_request_error", "unknown_url"),
         }
+    }
+
+    fn is_customer(&self, id: &str) -> bool {
+        self.objects.get(id).is_some_and(|customer| customer["deleted"] != true)
     }
 
     fn list(&self, kind: &str, fields: &Fields) -> Value {
@@ -282,6 +291,7 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
             let broken = futures_util::stream::iter([Ok("{"), Err(std::io::Error::other("the line is cut"))]);
             Body::from_stream(broken).into_response()
         }
+        Some(Fault::Hang) => std::future::pending().await,
         None => {
             let refused = answer.as_object_mut().and_then(|answer| answer.remove("refused"));
             let status = refused.and_then(|status| u16::try_from(status.as_u64()?).ok()).unwrap_or(200);

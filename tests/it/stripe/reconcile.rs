@@ -58,3 +58,24 @@ on_both! {
         assert_eq!(round(&product.app).await.unwrap().mended, 1);
     }
 }
+
+on_both! {
+    async fn events_of_the_other_mode_or_of_another_account_are_left(database: Database) {
+        let (product, stripe) = start_idle(database).await;
+        let acme = register(&product, "Acme").await;
+        buy(&product, &stripe, &acme, "pro", "month").await;
+        stripe.happen(|world| {
+            let lost = std::mem::take(&mut world.events);
+            let ours = lost[0].clone();
+            for (id, member, value) in [("evt_live", "livemode", json!(true)), ("evt_other", "account", json!("acct_other")), ("evt_ours", "x", json!(1))] {
+                let mut event = ours.clone();
+                (event["id"], event[member]) = (json!(id), value);
+                event["created"] = json!(product.app.clock.now().at.timestamp() - 600);
+                world.put(event);
+            }
+        });
+        assert_eq!(round(&product.app).await.unwrap().missed, 1);
+        assert_eq!(product.database.count("select count(*) as n from stripe_events where id = 'evt_ours'").await, 1);
+        assert_eq!(product.database.count("select count(*) as n from stripe_events").await, 1);
+    }
+}

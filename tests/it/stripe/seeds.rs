@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Months, Utc};
 use futures_util::{StreamExt, stream};
 use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, Statement};
 use serde_json::{Value, json};
@@ -56,6 +56,14 @@ fn credits(plan: &str) -> i64 {
     }
 }
 
+/// The credits of what is left of the month that a second falls into, where the months are counted back from an end.
+fn part_of_month(credits: i64, second: i64, end: i64) -> i64 {
+    let end = DateTime::from_timestamp_secs(end).unwrap();
+    let of = |months: u32| (end - Months::new(months)).timestamp();
+    let month = (0..=12).find(|month| of(month + 1) <= second).unwrap();
+    credits * (of(month) - second) / (of(month) - of(month + 1))
+}
+
 /// Hears of each event once, in order, and believes what it says.
 #[derive(Default)]
 struct Oracle {
@@ -100,13 +108,22 @@ impl Oracle {
             self.open.remove(&id);
         }
         let before = self.state.invoices.insert(id, status.to_owned());
-        let line = &object["lines"]["data"][0];
-        let begins = object["billing_reason"] != "subscription_update";
-        if status == "paid" && before.as_deref() != Some("paid") && begins {
-            let (_, plan, _) = read_price(line["pricing"]["price_details"]["price"].as_str().unwrap());
-            self.state.credits += credits(plan);
-            self.state.grants += 1;
+        if status != "paid" || before.as_deref() == Some("paid") {
+            return;
         }
+        let mut parts = 0;
+        for line in object["lines"]["data"].as_array().unwrap() {
+            let (_, plan, _) = read_price(line["pricing"]["price_details"]["price"].as_str().unwrap());
+            if line["parent"]["subscription_item_details"]["proration"] == true {
+                let [from, to] = ["start", "end"].map(|end| line["period"][end].as_i64().unwrap());
+                parts += part_of_month(credits(plan), from, to) * line["amount"].as_i64().unwrap().signum();
+            } else {
+                self.state.credits += credits(plan);
+                self.state.grants += 1;
+            }
+        }
+        self.state.credits += parts;
+        self.state.grants += usize::from(parts != 0);
     }
 }
 

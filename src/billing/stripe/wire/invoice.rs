@@ -150,6 +150,12 @@ impl Line {
         }
     }
 
+    /// Whether it is for a part of a period: what is left of a plan that was changed, or what is used of the one in its place.
+    pub fn is_proration(&self) -> bool {
+        let LineParent { subscription_item_details, invoice_item_details, .. } = &self.parent;
+        self.proration || subscription_item_details.proration || invoice_item_details.proration
+    }
+
     /// The price that it is of.
     pub fn price_id(&self) -> Option<&str> {
         let details = self.pricing.price_details.price.as_deref();
@@ -174,6 +180,8 @@ struct LineParent {
     kind: String,
     #[serde(default, deserialize_with = "or_default")]
     subscription_item_details: ItemDetails,
+    #[serde(default, deserialize_with = "or_default")]
+    invoice_item_details: ItemDetails,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -79,6 +79,13 @@ pub struct Refusal {
     pub message: Option<String>,
 }
 
+impl Refusal {
+    /// Whether there is no such thing as a parameter names.
+    pub fn is_missing(&self, param: &str) -> bool {
+        self.code.as_deref() == Some("resource_missing") && self.param.as_deref() == Some(param)
+    }
+}
+
 /// For the log. A refused key is named in the message, so that is left out.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -180,7 +187,4 @@ pub struct Card {
     /// With its century.
     #[serde(default)]
     pub exp_year: Option<i64>,
-    /// The same for one card, whoever's customer has it.
-    #[serde(default)]
-    pub fingerprint: Option<String>,
 }
