@@ -137,6 +137,6 @@ test("whose trial has ended sees why, and where to mend it", async ({ page, serv
   await expect(page.getByText("The trial ended on")).toBeVisible();
   await page.getByRole("link", { name: "Choose a plan" }).click();
   await heading(page, "Billing");
-  await expect(page.getByRole("region", { name: "Pro" }).getByText("Trial ended")).toBeVisible();
+  await expect(page.getByRole("region", { name: "Pro" }).getByText("Trial ended", { exact: true })).toBeVisible();
   await expect(page.getByText(/The trial ended on .* Choose a plan to go on\./)).toBeVisible();
 });
