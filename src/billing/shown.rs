@@ -56,7 +56,8 @@ impl<'a> Shown<'a> {
                 format!("{why} {todo} Until then the limits of the free plan hold; nothing is lost.")
             }
             Standing::Entitled { source: Source::Trial, until: Some(end) } => {
-                format!("Free until {}, then {}.", day(end), self.rate())
+                let (end, plan, rate) = (day(end), self.plan(), self.rate());
+                format!("Free until {end}, and nothing is charged by itself. After that {plan} is {rate}.")
             }
             Standing::Entitled { source: Source::Trial, until: None } => "Free while the trial lasts.".to_owned(),
             Standing::Entitled { source: Source::Grace, until } => {

@@ -29,7 +29,7 @@ use crate::{
 enum Follows {
     /// The plan costs nothing.
     Free,
-    /// It costs more than what is paid now.
+    /// It costs more than what is paid now, or begins a period of another length.
     More,
     /// It costs less, or as much.
     Less,
@@ -87,11 +87,11 @@ pub(super) async fn page(
     visit.show(StatusCode::OK, &page)
 }
 
-/// Whether a year of the offer costs more than one of what the tenant is on; where nobody knows, it does.
+/// Whether the offer is charged at once; where nobody knows what the tenant is on, it is.
 async fn is_more(app: &App, facts: &Facts, offer: &Offer) -> bool {
     let db = app.db.read();
     let Ok(Some(plan)) = plans::by_slug(db, &facts.plan.slug).await else { return true };
     let interval = Interval::parse(&facts.billed.billing_interval);
     let now = prices::offer_of(db, app.config.billing.sandbox, plan, interval).await;
-    now.map_or(true, |now| offer.a_year() > now.a_year())
+    now.map_or(true, |now| offer.is_more_than(&now))
 }

@@ -101,12 +101,12 @@ pub async fn change_plan(
     standing(app, tenant_id, "change-plan").await
 }
 
-/// Whether the offer costs more than what the tenant is on; where nobody knows, it does. Another interval is charged at once, whatever it costs.
+/// Whether the offer is charged at once; where nobody knows what the tenant is on, it is.
 async fn is_more(app: &App, row: &subscriptions::Row, offer: &Offer) -> Result<bool, Error> {
     let Some(plan) = plans::by_slug(app.db.read(), &row.plan).await? else { return Ok(true) };
     let interval = Interval::parse(&row.billing_interval);
     match prices::offer_of(app.db.read(), app.config.billing.sandbox, plan, interval).await {
-        Ok(now) => Ok(offer.interval != now.interval || offer.a_year() > now.a_year()),
+        Ok(now) => Ok(offer.is_more_than(&now)),
         Err(Error::Database(error)) => Err(error.into()),
         Err(_) => Ok(true),
     }

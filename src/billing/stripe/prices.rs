@@ -52,8 +52,13 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Whether a change to it from another is charged at once: it costs more a year, or begins a period of another length.
+    pub fn is_more_than(&self, now: &Self) -> bool {
+        self.interval != now.interval || self.a_year() > now.a_year()
+    }
+
     /// What a year of it costs.
-    pub fn a_year(&self) -> i64 {
+    fn a_year(&self) -> i64 {
         match self.interval {
             Interval::Month => self.amount.saturating_mul(12),
             Interval::Year => self.amount,

@@ -39,7 +39,7 @@ fn hides(browser: &Browser<'_>, texts: &[&str]) {
 
 /// What is changed, and what both pages say then, to the owner and to a member.
 const STATES: [(&str, &[&str], &str, &str); 11] = [
-    ("plan_id = plan_id", &["Free trial", "then 149 USD a month."], "", ""),
+    ("plan_id = plan_id", &["Free trial", "nothing is charged by itself. After that Pro is 149 USD a month."], "", ""),
     (
         "trial_ends_at = created_at",
         &["Trial ended", "The trial ended on"],
