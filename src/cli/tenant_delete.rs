@@ -53,8 +53,8 @@ pub(super) async fn run(app: &App, args: &TenantDelete) -> Result<(), Failure> {
     };
     if args.yes && report.invoices > 0 && !args.with_invoices {
         return Err(Failure::refused(format!(
-            "{} invoices were issued to {}, and the books may need them: keep their files, then say --with-invoices",
-            report.invoices, report.slug
+            "invoices issued to {}: {}; the books may need them, so keep their files, then say --with-invoices",
+            report.slug, report.invoices
         )));
     }
     if args.yes {
@@ -88,8 +88,10 @@ fn tell(report: &Report) -> Result<(), Failure> {
     let Report { slug, users, invoices, subscriptions_ended, deleted, .. } = report;
     if *deleted {
         return output::line(&format!(
-            "Deleted {slug}: {users} users and {invoices} invoices went with it, and {subscriptions_ended} subscriptions ended at Stripe"
+            "Deleted {slug}, with its users ({users}) and invoices ({invoices}); subscriptions ended at Stripe: {subscriptions_ended}"
         ));
     }
-    output::line(&format!("{slug} has {users} users and {invoices} invoices. Nothing is deleted without --yes"))
+    output::line(&format!(
+        "{slug}: its users ({users}) and invoices ({invoices}) would go. Nothing is deleted without --yes"
+    ))
 }

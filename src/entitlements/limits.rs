@@ -67,3 +67,18 @@ pub async fn room_for_one(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Source, *};
+
+    #[test]
+    fn a_reached_limit_says_which_and_how_much_of_it_is_used() {
+        let limit = Limit { limit: 3, used: 3, source: Source::Plan, until: None };
+        let problem = Problem::from(Error::Reached { name: "max_users", limit, plan: "starter".into() });
+        let body = problem.body("/api/v1/invites/accept");
+        assert_eq!((problem.status, problem.code), (StatusCode::FORBIDDEN, "PLAN_LIMIT_REACHED"));
+        let said = ["limit", "allowed", "used", "plan"].map(|field| body[field].to_string());
+        assert_eq!(said, ["\"max_users\"", "3", "3", "\"starter\""]);
+    }
+}
