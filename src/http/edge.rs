@@ -137,6 +137,10 @@ fn written(mut response: Response, id: &RequestId, visitor: Option<&problem_page
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     parts.headers.append(header::VARY, HeaderValue::from_static("accept"));
+    if problem.status == StatusCode::PAYLOAD_TOO_LARGE {
+        // The rest of the body is not read, so nothing else can come on this connection (RFC 9110, 15.5.14).
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Response::from_parts(parts, Body::from(body))
 }
 

@@ -63,14 +63,15 @@ struct Owner {
 /// # Errors
 /// [`Error::EmailTaken`] where an account has the address and that proves nothing; [`Error::Disabled`].
 pub async fn recognise(tx: &Tx, now: &Now, post: &Post, person: &Person) -> Result<Option<Uuid>, Error> {
-    let used = "update oauth_identities set last_used_at = $3, email = coalesce($4, email) where provider = $1 and subject = $2 \
-                returning user_id";
-    let email = person.email.as_ref().map(|email| email.as_str().to_owned());
-    let values = [person.provider.clone().into(), person.subject.clone().into(), now.at.into(), email.into()];
-    if let Some(row) = tx.query_one_raw(sql(tx, used, values)).await? {
+    let known = "select user_id from oauth_identities where provider = $1 and subject = $2";
+    let values = [person.provider.as_str().into(), person.subject.as_str().into()];
+    if let Some(row) = tx.query_one_raw(sql(tx, known, values)).await? {
         let user_id: Uuid = row.try_get("", "user_id")?;
+        // The user before the identity, as whoever links and unlinks.
         let owner = owner(tx, "id = $1", user_id.into()).await?.ok_or(Error::NotFound)?;
-        return if owner.is_disabled { Err(Error::Disabled) } else { Ok(Some(owner.id)) };
+        if used(tx, now, user_id, person).await? {
+            return if owner.is_disabled { Err(Error::Disabled) } else { Ok(Some(owner.id)) };
+        }
     }
     let Some(email) = &person.email else { return Ok(None) };
     let Some(owner) = owner(tx, "email = $1", email.as_str().into()).await? else { return Ok(None) };
@@ -86,6 +87,16 @@ pub async fn recognise(tx: &Tx, now: &Now, post: &Post, person: &Person) -> Resu
         other => other,
     })?;
     Ok(Some(owner.id))
+}
+
+/// Notes that a person has come. False where they are the user's way in no longer.
+async fn used(tx: &Tx, now: &Now, user_id: Uuid, person: &Person) -> Result<bool, DbErr> {
+    let update = "update oauth_identities set last_used_at = $4, email = coalesce($5, email) \
+                  where user_id = $1 and provider = $2 and subject = $3";
+    let email = person.email.as_ref().map(|email| email.as_str().to_owned());
+    let (provider, subject) = (person.provider.as_str(), person.subject.as_str());
+    let values = [user_id.into(), provider.into(), subject.into(), now.at.into(), email.into()];
+    Ok(tx.execute_raw(sql(tx, update, values)).await?.rows_affected() > 0)
 }
 
 async fn owner(tx: &Tx, condition: &str, value: sea_orm::Value) -> Result<Option<Owner>, DbErr> {

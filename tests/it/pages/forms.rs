@@ -43,6 +43,7 @@ on_both! {
         is_at(&browser, "/onboarding", 422);
         browser.send(&form.clone().fill("tenant_name", &"a".repeat(2_000_000))).await;
         is_at(&browser, "/onboarding", 413);
+        assert_eq!(browser.headers["connection"], "close", "nobody reads what is left of it");
         product.post("/onboarding", &json!({})).await.expect_problem(415, "UNSUPPORTED_MEDIA_TYPE");
         browser.send(&form.fill("tenant_name", &"a".repeat(101))).await;
         is_at(&browser, "/onboarding", 422);
