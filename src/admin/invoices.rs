@@ -38,16 +38,20 @@ impl From<invoices::Invoice> for AdminInvoice {
 }
 
 /// Where an invoice stands.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum InvoiceStatus {
+pub(super) enum InvoiceStatus {
     Open,
     Paid,
     Void,
 }
 
 impl InvoiceStatus {
-    const fn as_str(self) -> &'static str {
+    /// All of them, the most urgent first.
+    pub(super) const ALL: [Self; 3] = [Self::Open, Self::Paid, Self::Void];
+
+    /// As in the database.
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Paid => "paid",

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Choice, Narrowed, address, choices};
 use crate::{
-    admin::invoices::{Payment, take_payment},
+    admin::invoices::{InvoiceStatus, Payment, take_payment},
     app::App,
     billing::invoices::{self, Invoice},
     http::{Form, Listing, PageQuery, Path, Problem, Query, RequestId, Visit, go_to},
@@ -19,9 +19,6 @@ use crate::{
 };
 
 const PATH: &str = "/admin/invoices";
-
-/// Where an invoice can stand, the most urgent first.
-const STATUSES: [&str; 3] = ["open", "paid", "void"];
 
 #[derive(Template)]
 #[template(path = "admin/pages/invoices.html")]
@@ -43,14 +40,15 @@ pub(super) async fn page(
     visit: Visit,
 ) -> Result<Response, Problem> {
     let db = app.db.read();
-    let status = asked.among(&STATUSES, |status| status);
+    let status = asked.among(&InvoiceStatus::ALL, InvoiceStatus::as_str);
     let page = PageQuery { limit: None, cursor: asked.cursor.clone() }.page()?;
-    let found = Listing::of(invoices::all(db, status, page).await?, page, |invoice| invoice.id);
+    let found =
+        Listing::of(invoices::all(db, status.map(InvoiceStatus::as_str), page).await?, page, |invoice| invoice.id);
     let page = Page {
         slugs: tenants::slugs(db, found.data.iter().map(|invoice| invoice.tenant_id)).await?,
         next: found.next_cursor.as_deref().map(|cursor| asked.link(PATH, Some(cursor))),
         newest: asked.cursor.as_ref().map(|_| asked.link(PATH, None)),
-        choices: choices(&STATUSES, |status| status, status),
+        choices: choices(&InvoiceStatus::ALL, InvoiceStatus::as_str, status),
         invoices: found.data,
         asked: &asked,
         at: app.clock.now().at,
