@@ -168,13 +168,14 @@ fn happen(stripe: &Stripe, chance: &Chance, customer: &str, subscription: Option
 
 #[derive(FromQueryResult)]
 struct Queued {
+    kind: String,
     payload: Vec<u8>,
 }
 
-/// Takes what waits in the outbox.
+/// Takes the events that wait in the outbox. Letters go with them: nobody works here, and thousands would make each look a long one.
 async fn queued(connection: &DatabaseConnection) -> Vec<Vec<u8>> {
-    let take = "delete from outbox where kind = 'stripe_event' returning payload";
-    all::<Queued>(connection, take).await.into_iter().map(|row| row.payload).collect()
+    let queued = all::<Queued>(connection, "delete from outbox returning kind, payload").await;
+    queued.into_iter().filter(|row| row.kind == "stripe_event").map(|row| row.payload).collect()
 }
 
 async fn all<T: FromQueryResult>(connection: &DatabaseConnection, query: &str) -> Vec<T> {
