@@ -126,12 +126,23 @@ impl From<Error> for Problem {
 /// # Errors
 /// [`Error::Insufficient`], [`Error::TooMany`]: nothing is written; [`Error::NotFound`].
 pub async fn post(tx: &Tx, now: &Now, tenant_id: Uuid, entry: &Entry) -> Result<Option<Line>, Error> {
+    match hold(tx, tenant_id, &entry.key).await? {
+        Some(balance) => write(tx, now, tenant_id, balance, entry).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The balance, held until the transaction ends. Nothing where a line of that key is there already.
+async fn hold(tx: &Tx, tenant_id: Uuid, key: &str) -> Result<Option<i64>, Error> {
     let held = format!("select balance from credit_balances where tenant_id = $1{}", for_update(tx));
     let held = tx.query_one_raw(sql(tx, &held, [tenant_id.into()])).await?.ok_or(Error::NotFound)?;
-    let balance: i64 = held.try_get("", "balance")?;
-    if is_known(tx, tenant_id, &entry.key).await? {
-        return Ok(None);
-    }
+    let known = "select 1 as one from credit_transactions where tenant_id = $1 and idempotency_key = $2";
+    let known = tx.query_one_raw(sql(tx, known, [tenant_id.into(), key.into()])).await?;
+    Ok(if known.is_none() { Some(held.try_get("", "balance")?) } else { None })
+}
+
+/// Writes a line after the balance that is held.
+async fn write(tx: &Tx, now: &Now, tenant_id: Uuid, balance: i64, entry: &Entry) -> Result<Line, Error> {
     let after = balance.checked_add(entry.amount).ok_or(Error::TooMany)?;
     if after < 0 {
         return Err(Error::Insufficient { balance, wanted: entry.amount.saturating_neg() });
@@ -161,7 +172,7 @@ pub async fn post(tx: &Tx, now: &Now, tenant_id: Uuid, entry: &Entry) -> Result<
         now.at.into(),
     ];
     tx.execute_raw(sql(tx, insert, values)).await?;
-    Ok(Some(line))
+    Ok(line)
 }
 
 /// Credits that come with a plan.
@@ -187,19 +198,14 @@ pub async fn grant(tx: &Tx, now: &Now, tenant_id: Uuid, grant: &Grant) -> Result
     Ok(post(tx, now, tenant_id, &entry).await?.is_some())
 }
 
-/// Grants what was paid for, once, less what was given in advance of it. Where that was more, or `grant` is below zero, what is left of it is
-/// taken back, and what is spent already is set off against the next payment. Whether this was the time, and changed anything. The caller
-/// holds the subscription.
+/// Grants what was paid for less what was given in advance of it. Where that was more, or `grant` is below zero, what is left of it is taken
+/// back, and what is spent already is set off against the next payment. Whether this changed anything. The caller holds the subscription, and
+/// comes once: where all of it was given in advance there is no line to tell a second time by.
 ///
 /// # Errors
 /// As [`post`].
 pub async fn settle(tx: &Tx, now: &Now, tenant_id: Uuid, grant: &Grant) -> Result<bool, Error> {
-    let held = format!("select balance from credit_balances where tenant_id = $1{}", for_update(tx));
-    let held = tx.query_one_raw(sql(tx, &held, [tenant_id.into()])).await?.ok_or(Error::NotFound)?;
-    let balance: i64 = held.try_get("", "balance")?;
-    if is_known(tx, tenant_id, &grant.key).await? {
-        return Ok(false);
-    }
+    let Some(balance) = hold(tx, tenant_id, &grant.key).await? else { return Ok(false) };
     let advanced = "select credits_advanced from subscriptions where tenant_id = $1";
     let advanced = tx.query_one_raw(sql(tx, advanced, [tenant_id.into()])).await?.ok_or(Error::NotFound)?;
     let advanced: i64 = advanced.try_get("", "credits_advanced")?;
@@ -214,12 +220,8 @@ pub async fn settle(tx: &Tx, now: &Now, tenant_id: Uuid, grant: &Grant) -> Resul
     }
     let Grant { key, description, metadata, .. } = grant.clone();
     let kind = if amount > 0 { Kind::Grant } else { Kind::Adjustment };
-    Ok(post(tx, now, tenant_id, &Entry { kind, amount, key, description, metadata }).await?.is_some())
-}
-
-async fn is_known(tx: &Tx, tenant_id: Uuid, key: &str) -> Result<bool, DbErr> {
-    let known = "select 1 as one from credit_transactions where tenant_id = $1 and idempotency_key = $2";
-    Ok(tx.query_one_raw(sql(tx, known, [tenant_id.into(), key.into()])).await?.is_some())
+    write(tx, now, tenant_id, balance, &Entry { kind, amount, key, description, metadata }).await?;
+    Ok(true)
 }
 
 /// What names a month's grant.
