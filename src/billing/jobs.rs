@@ -46,23 +46,18 @@ pub async fn round(app: &App) -> Result<(), Error> {
     let now = app.clock.now();
     // In this order: what a lapse or a payment changes is told by the letters after it.
     for query in [bank::DUE, bank::OVERDUE, months::DUE] {
-        let mut failed = HashSet::new();
+        let mut failed = Failed::default();
         loop {
-            let due = due(app, query, LIMIT + i64::try_from(failed.len()).unwrap_or_default()).await?;
-            let due: Vec<_> = due.into_iter().filter(|tenant_id| !failed.contains(tenant_id)).collect();
-            for tenant_id in &due {
-                match one(app, &now, query, *tenant_id).await {
-                    Ok(()) => {}
-                    Err(Error::Database(error)) if !is_about_one(&error) => return Err(error.into()),
-                    // One tenant holds nobody up.
-                    Err(error) => {
-                        tracing::error!(feature = "billing", %tenant_id, error = %chain(&error), "Could not do what is due of a tenant");
-                        failed.insert(*tenant_id);
-                    }
-                }
-            }
+            let due = failed.without(due(app, query, failed.limit()).await?, |tenant_id| *tenant_id);
             if due.is_empty() {
                 break;
+            }
+            for tenant_id in due {
+                match one(app, &now, query, tenant_id).await {
+                    Ok(()) => {}
+                    Err(Error::Database(error)) if !is_about_one(&error) => return Err(error.into()),
+                    Err(error) => failed.add(tenant_id, &error),
+                }
             }
         }
     }
@@ -80,6 +75,27 @@ async fn one(app: &App, now: &Now, query: &str, tenant_id: Uuid) -> Result<(), E
     tx.commit().await?;
     app.wake.wake();
     Ok(())
+}
+
+/// Tenants whose turn failed: they hold nobody up, and are tried again in the next round.
+#[derive(Default)]
+pub(super) struct Failed(HashSet<Uuid>);
+
+impl Failed {
+    /// How many tenants to look for, so that others are found too.
+    pub(super) fn limit(&self) -> i64 {
+        LIMIT + i64::try_from(self.0.len()).unwrap_or_default()
+    }
+
+    /// What is due of others.
+    pub(super) fn without<T>(&self, due: Vec<T>, of: impl Fn(&T) -> Uuid) -> Vec<T> {
+        due.into_iter().filter(|due| !self.0.contains(&of(due))).collect()
+    }
+
+    pub(super) fn add(&mut self, tenant_id: Uuid, error: &(dyn std::error::Error + 'static)) {
+        tracing::error!(feature = "billing", %tenant_id, error = %chain(error), "Could not do what is due of a tenant");
+        self.0.insert(tenant_id);
+    }
 }
 
 /// Whether the database has refused a row, rather than everything.

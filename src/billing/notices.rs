@@ -2,25 +2,22 @@
 //!
 //! Each leaves once: the row that says so is written in the transaction that queues it. What is told too late to be of use is not told.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use uuid::Uuid;
 
-use super::{invoices, jobs::is_about_one};
+use super::{
+    invoices,
+    jobs::{Failed, is_about_one},
+};
 use crate::{
     app::App,
     clock::Now,
     db::{Batch, Tx, sql},
-    http::chain,
     identity::email::Email,
     mail::{Mail, Post, letters::billing as letters},
     plans::Money,
 };
-
-/// Tenants in one look.
-const LIMIT: i64 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Notice {
@@ -103,26 +100,20 @@ pub async fn send(app: &App, now: &Now) -> Result<usize, DbErr> {
     let mut sent = 0;
     for notice in Notice::ALL {
         let (after, until) = notice.between(now.at);
-        let mut failed = HashSet::new();
+        let mut failed = Failed::default();
         loop {
-            let limit = LIMIT + i64::try_from(failed.len()).unwrap_or_default();
-            let values = [after.into(), until.into(), notice.name().into(), limit.into()];
+            let values = [after.into(), until.into(), notice.name().into(), failed.limit().into()];
             let due = About::find_by_statement(sql(app.db.read(), notice.due(), values)).all(app.db.read()).await?;
-            let due: Vec<_> = due.into_iter().filter(|about| !failed.contains(&about.tenant_id)).collect();
-            for about in &due {
-                match one(app, now, notice, about).await {
-                    Ok(told) => sent += usize::from(told),
-                    Err(error) if !is_about_one(&error) => return Err(error),
-                    // One tenant holds nobody up.
-                    Err(error) => {
-                        let (tenant_id, notice) = (about.tenant_id, notice.name());
-                        tracing::error!(feature = "billing", %tenant_id, notice, error = %chain(&error), "Could not write to a tenant");
-                        failed.insert(about.tenant_id);
-                    }
-                }
-            }
+            let due = failed.without(due, |about| about.tenant_id);
             if due.is_empty() {
                 break;
+            }
+            for about in due {
+                match one(app, now, notice, &about).await {
+                    Ok(told) => sent += usize::from(told),
+                    Err(error) if !is_about_one(&error) => return Err(error),
+                    Err(error) => failed.add(about.tenant_id, &error),
+                }
             }
         }
     }
