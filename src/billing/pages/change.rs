@@ -13,13 +13,10 @@ use crate::{
     billing::{
         shown::Shown,
         store,
-        stripe::{
-            Interval,
-            prices::{self, Offer},
-        },
+        stripe::{Interval, prices},
         subscription::may_pay,
     },
-    entitlements::{Facts, guard},
+    entitlements::guard,
     http::{Problem, Visit, go_to},
     identity::SignedIn,
     plans::{self, Money, PlanRow},
@@ -61,14 +58,14 @@ pub(super) async fn page(
     let (interval, amount, follows) = if plan.price_amount == 0 && !plan.contact_sales {
         (Interval::Month, 0, Follows::Free)
     } else if store::pays_by_card(db, who.tenant_id).await? {
-        let offer = prices::offer_of(db, app.config.billing.sandbox, plan.clone(), wanted.interval().or(own)).await;
-        match offer {
-            Ok(offer) => {
-                let follows = if is_more(&app, &facts, &offer).await { Follows::More } else { Follows::Less };
-                (offer.interval, offer.amount, follows)
-            }
+        let in_sandbox = app.config.billing.sandbox;
+        let offer = match prices::offer_of(db, in_sandbox, plan.clone(), wanted.interval().or(own)).await {
+            Ok(offer) => offer,
             Err(error) => return refuse(&app, &visit, &who, (error.into(), wanted.interval())).await,
-        }
+        };
+        let paid = (facts.plan.slug.as_str(), facts.billed.billing_interval.as_str());
+        let is_more = offer.is_more_than(db, in_sandbox, paid).await?;
+        (offer.interval, offer.amount, if is_more { Follows::More } else { Follows::Less })
     } else {
         // What is bought for the first time is paid for on a page of its own.
         return Ok(go_to("/billing", []));
@@ -85,13 +82,4 @@ pub(super) async fn page(
         visit: &visit,
     };
     visit.show(StatusCode::OK, &page)
-}
-
-/// Whether the offer is charged at once; where nobody knows what the tenant is on, it is.
-async fn is_more(app: &App, facts: &Facts, offer: &Offer) -> bool {
-    let db = app.db.read();
-    let Ok(Some(plan)) = plans::by_slug(db, &facts.plan.slug).await else { return true };
-    let interval = Interval::parse(&facts.billed.billing_interval);
-    let now = prices::offer_of(db, app.config.billing.sandbox, plan, interval).await;
-    now.map_or(true, |now| offer.is_more_than(&now))
 }

@@ -3,12 +3,10 @@
 use uuid::Uuid;
 
 use super::{
-    Client, Error, Failure, Interval, Standing, customer,
-    prices::{self, Offer},
-    subscriptions, sync,
+    Client, Error, Failure, Interval, Standing, customer, prices, subscriptions, sync,
     wire::{Done, PortalSession, Subscription},
 };
-use crate::{app::App, plans};
+use crate::app::App;
 
 /// A subscription of ours as it is at Stripe.
 struct Held<'a> {
@@ -87,7 +85,8 @@ pub async fn change_plan(
     if item.price.as_ref().is_some_and(|price| price.id == offer.price_id) {
         return standing(app, tenant_id, "change-plan").await;
     }
-    let is_more = is_more(app, &held.row, &offer).await?;
+    let paid = (held.row.plan.as_str(), held.row.billing_interval.as_str());
+    let is_more = offer.is_more_than(app.db.read(), in_sandbox, paid).await?;
     let mut fields = vec![
         ("items[0][id]", item.id.clone()),
         ("items[0][price]", offer.price_id.clone()),
@@ -99,17 +98,6 @@ pub async fn change_plan(
     }
     held.update(app, "change-plan", fields).await?;
     standing(app, tenant_id, "change-plan").await
-}
-
-/// Whether the offer is charged at once; where nobody knows what the tenant is on, it is.
-async fn is_more(app: &App, row: &subscriptions::Row, offer: &Offer) -> Result<bool, Error> {
-    let Some(plan) = plans::by_slug(app.db.read(), &row.plan).await? else { return Ok(true) };
-    let interval = Interval::parse(&row.billing_interval);
-    match prices::offer_of(app.db.read(), app.config.billing.sandbox, plan, interval).await {
-        Ok(now) => Ok(offer.is_more_than(&now)),
-        Err(Error::Database(error)) => Err(error.into()),
-        Err(_) => Ok(true),
-    }
 }
 
 /// A page of Stripe's on which the tenant manages its subscription, cards and invoices.

@@ -52,9 +52,23 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Whether a change to it from another is charged at once: it costs more a year, or begins a period of another length.
-    pub fn is_more_than(&self, now: &Self) -> bool {
-        self.interval != now.interval || self.a_year() > now.a_year()
+    /// Whether it is charged at once to who changes to it from another plan: it costs more a year, or begins a period of another length. Where
+    /// nobody knows what is paid now, it is.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn is_more_than(
+        &self,
+        db: &impl ConnectionTrait,
+        in_sandbox: bool,
+        (slug, interval): (&str, &str),
+    ) -> Result<bool, Error> {
+        let Some(plan) = by_slug(db, slug).await? else { return Ok(true) };
+        match offer_of(db, in_sandbox, plan, Interval::parse(interval)).await {
+            Ok(now) => Ok(self.interval != now.interval || self.a_year() > now.a_year()),
+            Err(Error::Database(error)) => Err(error.into()),
+            Err(_) => Ok(true),
+        }
     }
 
     /// What a year of it costs.
