@@ -13,6 +13,7 @@ use super::{
     Status, bank,
     credits::{self, Grant},
     months::period_end,
+    store::PAYS_BY_CARD,
 };
 use crate::{
     clock::Now,
@@ -82,8 +83,7 @@ struct Subscription {
 
 async fn lock(tx: &Tx, tenant_id: Uuid) -> Result<Subscription, Error> {
     let query = format!(
-        "select plan_id, status, billing_interval, trial_ends_at, stripe_subscription_id is not null \
-         and status in ('trialing', 'active', 'past_due') as pays_by_card from subscriptions where tenant_id = $1{}",
+        "select plan_id, status, billing_interval, trial_ends_at, {PAYS_BY_CARD} as pays_by_card from subscriptions where tenant_id = $1{}",
         for_update(tx)
     );
     let found = Subscription::find_by_statement(sql(tx, &query, [tenant_id.into()])).one(tx).await?;

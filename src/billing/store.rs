@@ -173,9 +173,12 @@ pub(super) fn bank_transfer(tenant_id: Uuid, now: &Now) -> payment_method::Model
     }
 }
 
-/// Whether a subscription at Stripe pays now: it is changed there, and nothing else can be ordered beside it.
+/// Whether a row of `subscriptions` is paid at Stripe now: it is changed there, and nothing else can be ordered beside it.
+pub(super) const PAYS_BY_CARD: &str =
+    "stripe_subscription_id is not null and status in ('trialing', 'active', 'past_due')";
+
+/// Whether a tenant's is ([`PAYS_BY_CARD`]).
 pub(super) async fn pays_by_card(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<bool, DbErr> {
-    let query = "select 1 as one from subscriptions where tenant_id = $1 and stripe_subscription_id is not null \
-                 and status in ('trialing', 'active', 'past_due')";
-    Ok(db.query_one_raw(sql(db, query, [tenant_id.into()])).await?.is_some())
+    let query = format!("select 1 as one from subscriptions where tenant_id = $1 and {PAYS_BY_CARD}");
+    Ok(db.query_one_raw(sql(db, &query, [tenant_id.into()])).await?.is_some())
 }

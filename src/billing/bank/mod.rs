@@ -20,6 +20,7 @@ use super::{
     invoices::{self, NewInvoice},
     months::period_end,
     notices::{self, Receipt},
+    store::PAYS_BY_CARD,
 };
 use crate::{
     clock::Now,
@@ -258,12 +259,13 @@ struct Subscription {
 async fn lock(tx: &Tx, tenant_id: Uuid) -> Result<Subscription, Error> {
     let hold = format!("select 1 as one from subscriptions where tenant_id = $1{}", for_update(tx));
     tx.query_one_raw(sql(tx, &hold, [tenant_id.into()])).await?;
-    let query = "select s.plan_id, s.billing_interval, coalesce(s.billing_anchor, s.current_period_start) as billing_anchor, s.next_grant_at, \
-                 exists (select 1 from payment_methods m where m.tenant_id = s.tenant_id and m.is_default \
-                 and m.method_type = 'bank_transfer') as pays_by_bank, s.stripe_subscription_id is not null \
-                 and s.status in ('trialing', 'active', 'past_due') as pays_by_card \
-                 from subscriptions s where s.tenant_id = $1";
-    Subscription::find_by_statement(sql(tx, query, [tenant_id.into()])).one(tx).await?.ok_or(Error::NotFound)
+    let query = format!(
+        "select plan_id, billing_interval, coalesce(billing_anchor, current_period_start) as billing_anchor, next_grant_at, \
+         exists (select 1 from payment_methods m where m.tenant_id = $1 and m.is_default \
+         and m.method_type = 'bank_transfer') as pays_by_bank, {PAYS_BY_CARD} as pays_by_card \
+         from subscriptions where tenant_id = $1"
+    );
+    Subscription::find_by_statement(sql(tx, &query, [tenant_id.into()])).one(tx).await?.ok_or(Error::NotFound)
 }
 
 /// Lets a tenant in that waited for its first payment: its set-up follows the plan that it is on now. Whether it waited.
