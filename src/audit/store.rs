@@ -14,7 +14,6 @@ use crate::{
 pub(crate) mod row {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "audit_events")]
     pub struct Model {
@@ -29,7 +28,7 @@ pub(crate) mod row {
         pub created_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 /// An event as administrators read it.

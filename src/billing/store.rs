@@ -8,7 +8,6 @@ use crate::{clock::Now, db::sql};
 pub(crate) mod subscription {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "subscriptions")]
     pub struct Model {
@@ -35,13 +34,12 @@ pub(crate) mod subscription {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod credit_balance {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "credit_balances")]
     pub struct Model {
@@ -51,13 +49,12 @@ pub(crate) mod credit_balance {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod credit_transaction {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "credit_transactions")]
     pub struct Model {
@@ -74,13 +71,12 @@ pub(crate) mod credit_transaction {
         pub created_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod payment_method {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "payment_methods")]
     pub struct Model {
@@ -98,13 +94,12 @@ pub(crate) mod payment_method {
         pub created_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod invoice {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "invoices")]
     pub struct Model {
@@ -132,13 +127,12 @@ pub(crate) mod invoice {
         pub period_end: Option<DateTimeUtc>,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod invoice_line {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "invoice_lines")]
     pub struct Model {
@@ -154,7 +148,7 @@ pub(crate) mod invoice_line {
         pub position: i64,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 /// The default payment method of a tenant that pays by bank transfer.

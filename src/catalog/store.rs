@@ -9,7 +9,6 @@ use crate::{db::sql, plans::Money};
 pub(crate) mod segment {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "segments")]
     pub struct Model {
@@ -22,13 +21,12 @@ pub(crate) mod segment {
         pub created_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod package {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "packages")]
     pub struct Model {
@@ -45,7 +43,7 @@ pub(crate) mod package {
         pub created_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 #[derive(FromQueryResult)]

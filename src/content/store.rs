@@ -12,7 +12,6 @@ use crate::db::{Tx, sql};
 pub(crate) mod post {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "posts")]
     pub struct Model {
@@ -28,7 +27,7 @@ pub(crate) mod post {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod fixture {
@@ -36,7 +35,6 @@ pub(crate) mod fixture {
 
     use crate::content::FixtureStatus;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "fixtures")]
     pub struct Model {
@@ -53,7 +51,7 @@ pub(crate) mod fixture {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 /// Adds the rows whose natural keys are free.

@@ -6,6 +6,7 @@
 //! SQLite has two pools on one file: one connection that writes, opened with `BEGIN IMMEDIATE`, and several that only read.
 
 mod batch;
+mod entity;
 pub(crate) mod migrations;
 mod refusals;
 mod wake;
@@ -13,6 +14,7 @@ mod wake;
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 pub use batch::{Batch, BatchError};
+pub(crate) use entity::plain_entity;
 pub use migrations::{Migrated, migrate, pending, roll_back};
 pub use refusals::{Unique, is_unavailable, unique};
 use sea_orm::{

@@ -25,7 +25,6 @@ use crate::{
 pub(crate) mod row {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "idempotency_keys")]
     pub struct Model {
@@ -38,7 +37,7 @@ pub(crate) mod row {
         pub expires_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");

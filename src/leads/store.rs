@@ -13,7 +13,6 @@ use crate::{
 pub(crate) mod lead {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "sales_leads")]
     pub struct Model {
@@ -29,7 +28,7 @@ pub(crate) mod lead {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 const COLUMNS: &str = "id, email, name, company, team_size, message, status, created_at, updated_at";

@@ -14,7 +14,6 @@ pub(crate) mod row {
 
     use super::{Kind, Status};
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "outbox")]
     pub struct Model {
@@ -33,7 +32,7 @@ pub(crate) mod row {
         pub finished_at: Option<DateTimeUtc>,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 /// What a row is.

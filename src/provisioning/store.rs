@@ -84,7 +84,6 @@ pub(crate) mod run {
 
     use super::RunStatus;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "provision_runs")]
     pub struct Model {
@@ -108,7 +107,7 @@ pub(crate) mod run {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod step {
@@ -116,7 +115,6 @@ pub(crate) mod step {
 
     use super::{StepName, StepStatus};
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "provision_steps")]
     pub struct Model {
@@ -137,7 +135,7 @@ pub(crate) mod step {
         pub version: i64,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 /// A tenant's last run, in short.

@@ -3,7 +3,6 @@
 pub(crate) mod invite {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "invites")]
     pub struct Model {
@@ -22,5 +21,5 @@ pub(crate) mod invite {
         pub created_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }

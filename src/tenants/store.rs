@@ -16,7 +16,6 @@ use crate::{
 pub(crate) mod tenant {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "tenants")]
     pub struct Model {
@@ -36,13 +35,12 @@ pub(crate) mod tenant {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod membership {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "memberships")]
     pub struct Model {
@@ -55,7 +53,7 @@ pub(crate) mod membership {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 /// A tenant with its owner and plan, as most readers want it.

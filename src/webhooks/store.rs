@@ -48,7 +48,6 @@ pub enum DeliveryStatus {
 pub(crate) mod endpoint {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "webhook_endpoints")]
     pub struct Model {
@@ -64,13 +63,12 @@ pub(crate) mod endpoint {
         pub updated_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod automation {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "automations")]
     pub struct Model {
@@ -84,13 +82,12 @@ pub(crate) mod automation {
         pub created_at: DateTimeUtc,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 pub(crate) mod delivery {
     use sea_orm::entity::prelude::*;
 
-    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "webhook_deliveries")]
     pub struct Model {
@@ -110,7 +107,7 @@ pub(crate) mod delivery {
         pub finished_at: Option<DateTimeUtc>,
     }
 
-    impl ActiveModelBehavior for ActiveModel {}
+    crate::db::plain_entity!();
 }
 
 const SECRET_PURPOSE: &str = "webhook secret";
