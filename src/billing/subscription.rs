@@ -73,7 +73,7 @@ struct Changed {
 #[utoipa::path(post, path = "/api/v1/billing/change-plan", operation_id = "change_own_plan", tag = "billing", request_body = ChangePlan, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 200, body = Changed), (status = 402, description = "`PAYMENT_FAILED`: the card was declined, and nothing has changed"),
-        (status = 409, description = "`PLAN_UNCHANGED`, `ALREADY_SUBSCRIBED` (by card, where a bank transfer is asked for) or `IDEMPOTENCY_IN_PROGRESS`"),
+        (status = 409, description = "`PLAN_UNCHANGED`, `ALREADY_SUBSCRIBED` (by card, where a bank transfer is asked for), `SUBSCRIPTION_ENDED`, `NO_STRIPE_SUBSCRIPTION` (Stripe does not know it) or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 422, description = "`VALIDATION_FAILED`, `PLAN_NOT_SELF_SERVE` or `IDEMPOTENCY_KEY_REUSED`"),
         (status = 503, description = "`SERVICE_UNAVAILABLE`: Stripe does not answer, and nothing was charged twice")))]
 async fn change_plan(
@@ -104,7 +104,7 @@ async fn change_plan(
 #[utoipa::path(post, path = "/api/v1/billing/cancel", operation_id = "cancel_subscription", tag = "billing", request_body = Nothing, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 200, body = Changed), (status = 402, description = "`PAYMENT_FAILED`: Stripe declined, and nothing has changed"),
-        (status = 409, description = "`SUBSCRIPTION_NOT_ACTIVE`, `SUBSCRIPTION_ENDED` or `IDEMPOTENCY_IN_PROGRESS`"),
+        (status = 409, description = "`SUBSCRIPTION_NOT_ACTIVE`, `SUBSCRIPTION_ENDED`, `NO_STRIPE_SUBSCRIPTION` (Stripe does not know it) or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 503, description = "`SERVICE_UNAVAILABLE`")))]
 async fn cancel(
     State(app): State<App>,
@@ -119,7 +119,7 @@ async fn cancel(
 #[utoipa::path(post, path = "/api/v1/billing/resume", operation_id = "resume_subscription", tag = "billing", request_body = Nothing, security(("access_token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat answer what the first request did")),
     responses((status = 200, body = Changed), (status = 402, description = "`PAYMENT_FAILED`: Stripe declined, and nothing has changed"),
-        (status = 409, description = "`SUBSCRIPTION_NOT_ACTIVE`, `SUBSCRIPTION_ENDED` or `IDEMPOTENCY_IN_PROGRESS`"),
+        (status = 409, description = "`SUBSCRIPTION_NOT_ACTIVE`, `SUBSCRIPTION_ENDED`, `NO_STRIPE_SUBSCRIPTION` (Stripe does not know it) or `IDEMPOTENCY_IN_PROGRESS`"),
         (status = 503, description = "`SERVICE_UNAVAILABLE`")))]
 async fn resume(
     State(app): State<App>,

@@ -71,6 +71,19 @@ on_both! {
 }
 
 on_both! {
+    async fn what_stripe_does_not_know_is_not_changed(database: Database) {
+        let (product, stripe) = start_idle(database).await;
+        let (acme, subscription) = on_pro(&product, &stripe, "Acme").await;
+        stripe.world().objects.remove(&subscription);
+        for (path, body) in [("change-plan", json!({"plan_slug": "scale"})), ("cancel", json!({})), ("resume", json!({}))] {
+            post(&product, &acme, path, &body).await.expect_problem(409, "NO_STRIPE_SUBSCRIPTION");
+        }
+        let pro = "select count(*) as n from subscriptions where status = 'active' and not cancel_at_period_end";
+        assert_eq!(product.database.count(pro).await, 1);
+    }
+}
+
+on_both! {
     async fn who_is_not_at_stripe_changes_without_it(database: Database) {
         let (product, _stripe) = start_idle(database).await;
         let acme = register(&product, "Acme").await;
