@@ -69,9 +69,8 @@ pub async fn open(app: &App, buyer: Buyer<'_>, offer: &Offer) -> Result<Session,
     if let Some(until) = bank::paid_until(app.db.read(), app.clock.now().at, tenant_id).await? {
         return Err(Error::PaidUntil(until));
     }
-    let mut gone = None;
+    let mut customer = customer::ensure(app, &client, tenant_id).await?;
     for _ in 0..ROUNDS {
-        let customer = customer::ensure(app, &client, tenant_id, gone.as_deref()).await?;
         if let Some(kept) = kept(app.db.read(), tenant_id).await? {
             match go_on(app, &client, tenant_id, kept, offer).await? {
                 Some(session) => return Ok(session),
@@ -80,8 +79,7 @@ pub async fn open(app: &App, buyer: Buyer<'_>, offer: &Offer) -> Result<Session,
         }
         let made = match create(app, &client, tenant_id, &customer, offer).await {
             Err(Failure::Refused { refusal, .. }) if refusal.is_missing("customer") => {
-                customer::forget(app, tenant_id, &customer).await?;
-                gone = Some(customer);
+                customer = customer::replace(app, &client, tenant_id, &customer).await?;
                 continue;
             }
             made => made?,

@@ -19,18 +19,35 @@ struct Known {
 }
 
 /// The tenant's id at Stripe; makes it a customer where it is none yet. However many ask at once, and whoever dies in between, it
-/// becomes one customer: its Idempotency-Key is the tenant, and the first id that is kept stays. `gone` is one that Stripe has just said it knows
-/// nothing of.
-pub(super) async fn ensure(
+/// becomes one customer: its Idempotency-Key is the tenant, and the first id that is kept stays.
+pub(super) async fn ensure(app: &App, client: &Client<'_>, tenant_id: Uuid) -> Result<String, Error> {
+    let known = known(app.db.read(), tenant_id).await?.ok_or(Error::NoSubscription)?;
+    match known.stripe_customer_id {
+        Some(id) => Ok(id),
+        None => make(app, client, tenant_id, &known, None).await,
+    }
+}
+
+/// Another customer in place of one that Stripe has just said it knows nothing of. However many find it gone, it is the same: the new one's key
+/// has the old one's id in it, and takes its place in one step.
+pub(super) async fn replace(app: &App, client: &Client<'_>, tenant_id: Uuid, gone: &str) -> Result<String, Error> {
+    let known = known(app.db.read(), tenant_id).await?.ok_or(Error::NoSubscription)?;
+    match known.stripe_customer_id {
+        Some(id) if id != gone => Ok(id),
+        _ => {
+            tracing::warn!(feature = "stripe", %tenant_id, customer = gone, "Stripe has no such customer any more; the tenant becomes a new one");
+            make(app, client, tenant_id, &known, Some(gone)).await
+        }
+    }
+}
+
+async fn make(
     app: &App,
     client: &Client<'_>,
     tenant_id: Uuid,
+    known: &Known,
     gone: Option<&str>,
 ) -> Result<String, Error> {
-    let known = known(app.db.read(), tenant_id).await?.ok_or(Error::NoSubscription)?;
-    if let Some(id) = known.stripe_customer_id {
-        return Ok(id);
-    }
     let fields = vec![
         ("email", known.billing_email.clone()),
         ("name", known.name.clone()),
@@ -45,10 +62,10 @@ pub(super) async fn ensure(
     let made: wire::Customer = client.post("customer.create", "customers", &key, &fields).await?;
     let now = app.clock.now();
     let tx = app.db.begin().await?;
-    keep(&tx, &now, tenant_id, &made.id).await?;
+    keep(&tx, &now, tenant_id, &made.id, gone).await?;
     tx.commit().await?;
     let known = self::known(app.db.read(), tenant_id).await?;
-    known.and_then(|known| known.stripe_customer_id).ok_or(Error::NoSubscription)
+    known.and_then(|known| known.stripe_customer_id).ok_or(Error::Busy)
 }
 
 /// Forgets a customer that Stripe knows nothing of: it was deleted there, or was another account's.
@@ -66,8 +83,10 @@ async fn known(db: &impl ConnectionTrait, tenant_id: Uuid) -> Result<Option<Know
     Known::find_by_statement(sql(db, query, [tenant_id.into()])).one(db).await
 }
 
-async fn keep(tx: &Tx, now: &Now, tenant_id: Uuid, customer_id: &str) -> Result<(), DbErr> {
+/// Keeps an id where there is none, or the one that is gone.
+async fn keep(tx: &Tx, now: &Now, tenant_id: Uuid, customer_id: &str, gone: Option<&str>) -> Result<(), DbErr> {
     let text = "update subscriptions set stripe_customer_id = $2, updated_at = $3 \
-                where tenant_id = $1 and stripe_customer_id is null";
-    tx.execute_raw(sql(tx, text, [tenant_id.into(), customer_id.into(), now.at.into()])).await.map(drop)
+                where tenant_id = $1 and (stripe_customer_id is null or stripe_customer_id = $4)";
+    let values = [tenant_id.into(), customer_id.into(), now.at.into(), gone.into()];
+    tx.execute_raw(sql(tx, text, values)).await.map(drop)
 }
