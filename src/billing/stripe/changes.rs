@@ -24,10 +24,9 @@ async fn held(app: &App, tenant_id: Uuid) -> Result<Held<'_>, Error> {
     match there {
         Ok(there) if there.is_live() => Ok(Held { client, row, there }),
         Ok(_) => Err(Error::Ended),
-        // It was bought with the keys of another account, or its test data is gone.
         Err(failure) if failure.is_missing() => {
             tracing::error!(feature = "stripe", %tenant_id, subscription = id, "Stripe does not know a subscription that is paid there");
-            Err(Error::NoSubscription)
+            Err(Error::UnknownThere)
         }
         Err(failure) => Err(failure.into()),
     }

@@ -76,6 +76,9 @@ pub enum Error {
     /// The tenant has no subscription at Stripe.
     #[error("the tenant has no subscription at Stripe")]
     NoSubscription,
+    /// Stripe does not know the tenant's subscription: it was bought with the keys of another account, or its test data is gone.
+    #[error("Stripe does not know the subscription")]
+    UnknownThere,
     /// The subscription has ended, and cannot be gone on with.
     #[error("the subscription has ended")]
     Ended,
@@ -138,6 +141,11 @@ impl From<Error> for Problem {
             }
             Error::NoSubscription => {
                 Self::conflict("NO_STRIPE_SUBSCRIPTION", "There is no subscription that is paid by card.")
+            }
+            Error::UnknownThere => {
+                let detail =
+                    "The payment service does not know this subscription. Please write to us: nothing was changed.";
+                Self::conflict("NO_STRIPE_SUBSCRIPTION", detail)
             }
             Error::Ended => {
                 Self::conflict("SUBSCRIPTION_ENDED", "The subscription has ended. Choose a plan to begin another.")
