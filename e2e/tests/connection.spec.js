@@ -1,6 +1,6 @@
 // The network goes, the server goes, and nothing that was typed goes with them.
 import { expect, test } from "../support/test.js";
-import { ADA, doBasics, fillBasics, heading, proceed, setUp } from "../support/wizard.js";
+import { ADA, doBasics, fillBasics, heading, proceed, setUp, tryNow } from "../support/wizard.js";
 
 const notice = (page) => page.locator("#connection");
 
@@ -35,7 +35,7 @@ test("an answer that is lost on its way is asked for again, and nothing is done 
   await proceed(page);
   await expect(notice(page)).toContainText("That did not reach us");
   await server.onlyTenant();
-  await notice(page).getByRole("button", { name: "Try now" }).click();
+  await tryNow(page);
   await page.waitForURL("**/onboarding/branding");
   await server.onlyTenant();
 });
@@ -130,7 +130,7 @@ test("an answer that is not a page, of a proxy in between, is taken for none", a
   });
   await proceed(page);
   await expect(notice(page)).toContainText("That did not reach us");
-  await notice(page).getByRole("button", { name: "Try now" }).click();
+  await tryNow(page);
   await page.waitForURL("**/onboarding/plan");
   await server.onlyTenant();
 });

@@ -1,7 +1,7 @@
 // The live page: provisioning as it happens, as it fails, and as it goes on.
 import { CALLING } from "../support/pages.js";
 import { expect, test } from "../support/test.js";
-import { ADA, doBranding, heading, setUp } from "../support/wizard.js";
+import { ADA, doBranding, heading, setUp, tryNow } from "../support/wizard.js";
 
 test.use({ env: CALLING });
 
@@ -128,8 +128,7 @@ test("the server goes in the middle of a run: the page waits for it, and the run
   await server.run();
   // Until then the step is its dead worker's.
   await server.advance(60);
-  // The page also tries by itself, and then there is no button to press any more.
-  await page.evaluate(() => document.querySelector("#connection button")?.click());
+  await tryNow(page);
   await completed(page, server);
 });
 
@@ -164,6 +163,6 @@ test("an answer from somewhere in between does not end the watch, and what happe
     return route.fulfill({ status: 429, contentType: "text/plain", body: "slow down" });
   });
   release();
-  await page.getByRole("button", { name: "Try now" }).click();
+  // It tries again by itself.
   await completed(page, server);
 });
