@@ -27,9 +27,6 @@ export async function fillBasics(page, { plan = "starter", ...who } = {}) {
 export const proceed = (page) => page.getByRole("button", { name: "Continue" }).click();
 export const setUp = (page) => page.getByRole("button", { name: /^Set up (?!without)/ }).click();
 
-/** Presses the button of a notice that waits. The page also tries by itself, and then there is none to press any more. */
-export const tryNow = (page) => page.evaluate(() => document.querySelector("#connection button")?.click());
-
 /** Does step 1. */
 export async function doBasics(page, who) {
   await page.goto("/onboarding");

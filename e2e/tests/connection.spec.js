@@ -1,8 +1,14 @@
 // The network goes, the server goes, and nothing that was typed goes with them.
 import { expect, test } from "../support/test.js";
-import { ADA, doBasics, fillBasics, heading, proceed, setUp, tryNow } from "../support/wizard.js";
+import { ADA, doBasics, fillBasics, heading, proceed, setUp } from "../support/wizard.js";
 
 const notice = (page) => page.locator("#connection");
+
+/** Stops the page's time: what it would try again by itself waits for a press of the button. */
+async function stopTime(page) {
+  await page.clock.install();
+  await page.clock.pauseAt(Date.now() + 60_000);
+}
 
 test("offline in mid-step, and back: it counts down, keeps what was typed, and goes through by itself", async ({ page, context, server, noise }) => {
   noise.allowLosses();
@@ -25,6 +31,7 @@ test("an answer that is lost on its way is asked for again, and nothing is done 
   noise.expect(/net::ERR_CONNECTION_RESET/);
   await page.goto("/onboarding");
   await fillBasics(page);
+  await stopTime(page);
   let lost = 0;
   await page.route("**/onboarding", async (route) => {
     if (route.request().method() !== "POST" || lost > 0) return route.continue();
@@ -35,7 +42,7 @@ test("an answer that is lost on its way is asked for again, and nothing is done 
   await proceed(page);
   await expect(notice(page)).toContainText("That did not reach us");
   await server.onlyTenant();
-  await tryNow(page);
+  await notice(page).getByRole("button", { name: "Try now" }).click();
   await page.waitForURL("**/onboarding/branding");
   await server.onlyTenant();
 });
@@ -123,6 +130,7 @@ test("what is changed while it waits is what is sent", async ({ page, context, s
 test("an answer that is not a page, of a proxy in between, is taken for none", async ({ page, server, noise }) => {
   noise.expectStatus(429, "/onboarding/branding");
   await doBasics(page);
+  await stopTime(page);
   let answers = 0;
   await page.route("**/onboarding/branding", (route) => {
     answers += 1;
@@ -130,7 +138,7 @@ test("an answer that is not a page, of a proxy in between, is taken for none", a
   });
   await proceed(page);
   await expect(notice(page)).toContainText("That did not reach us");
-  await tryNow(page);
+  await notice(page).getByRole("button", { name: "Try now" }).click();
   await page.waitForURL("**/onboarding/plan");
   await server.onlyTenant();
 });
